@@ -1,0 +1,45 @@
+"""The contract of a model: what it takes, how many parameters it has, and the module itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zafu.errors import Fault
+from zafu.signature import Signature
+from zafu.spec import Family
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Model(Family):
+    """A network; the module that it builds knows no device, rank or mesh."""
+
+    kind: str
+    takes: ClassVar[frozenset[str]]  # the kinds of inputs that it accepts: tokens, pixels, columns
+
+    def fits(self, signature: Signature) -> Iterable[Fault]:
+        """Faults of these settings with such data; paths are relative to the model."""
+        return ()
+
+    @abstractmethod
+    def build(self, signature: Signature) -> nn.Module:
+        """The module, initialized from torch's current random state.
+
+        Called as `module(*batch.inputs)` it gives logits `(batch, outputs)`, or for tokens
+        `(batch, time, outputs)`.
+        """
+
+    def parameter_count(self, signature: Signature) -> int:
+        """The number of trainable parameters that `build` gives."""
+        import torch
+
+        with torch.device("meta"):
+            module = self.build(signature)
+        return sum(p.numel() for p in module.parameters())
+
+    def hub_config(self, signature: Signature) -> dict[str, Any] | None:
+        """The `config.json` with which `transformers` loads the weights, if it can."""
+        return None

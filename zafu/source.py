@@ -1,0 +1,175 @@
+"""Reading a recipe's text: plain data from YAML, and the line on which each path stands.
+
+Safe by construction: nodes are turned into dicts, lists, strings, numbers and booleans here, so
+no tag can build anything else. YAML 1.2's scalars are used (`1e-3` is a number, `no` is text).
+Refused: more than 1 MiB, more than 100 aliases or 100,000 values after their expansion, nesting
+deeper than 32, duplicate keys, tags.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zafu.errors import Fault, RecipeError
+from zafu.spec import replaced
+
+BYTES, ALIASES, VALUES, DEPTH = 2**20, 100, 100_000, 32
+_INT = re.compile(r"[-+]?[0-9][0-9_]*")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_SPECIAL = {".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
+
+
+@dataclass
+class Source:
+    """Plain data together with the place that each dotted path came from."""
+
+    data: dict[str, Any]
+    file: str = ""
+    lines: dict[str, int] = field(default_factory=dict[str, int])
+    overridden: set[str] = field(default_factory=set[str])
+    restarted: list[str] = field(default_factory=list[str])  # mappings whose kind was replaced
+
+    def where(self, path: str) -> str:
+        """`file:line` of a path or of the nearest path above it, or "command line"."""
+        while True:
+            if path in self.overridden:
+                return "command line"
+            if path in self.lines:
+                return f"{self.file}:{self.lines[path]}"
+            if not path:
+                return self.file
+            path = path.rpartition(".")[0]
+
+    def override(self, assignments: Iterable[str]) -> "Source":
+        """A copy with each `path=value` applied in order; all malformed ones at once."""
+        new = Source(self.data, self.file, self.lines, set(self.overridden), list(self.restarted))
+        faults: list[Fault] = []
+        for text in assignments:
+            path, sign, value = text.partition("=")
+            if not sign or not re.fullmatch(r"\w+(\.\w+)*", path):
+                hint = "for example fit.optimizer.lr=1e-3"
+                faults.append(Fault("", "path=value", repr(text), "command line", hint))
+                continue
+            try:
+                if path.endswith(".kind") and _differs(new.data, path, value):
+                    new.restarted.append(path.removesuffix(".kind"))
+                new.data = replaced(new.data, path, parse_yaml(value, "command line").data)
+                new.overridden.add(path)
+            except RecipeError as error:
+                faults += [_placed(fault, "command line") for fault in error.faults]
+        if faults:
+            raise RecipeError(faults)
+        return new
+
+
+def read(file: Path) -> Source:
+    """The plain data of a YAML or JSON file; raises RecipeError with its line if malformed."""
+    try:
+        if file.stat().st_size > BYTES:
+            raise RecipeError([Fault("", f"a file of at most {BYTES} bytes", where=str(file))])
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError([Fault("", "a readable UTF-8 file", str(error), str(file))]) from None
+    source = parse_yaml(text, str(file))
+    if not isinstance(source.data, dict):
+        raise RecipeError([Fault("", "a mapping of task, data, model and fit", where=str(file))])
+    return source
+
+
+def parse_yaml(text: str, file: str = "") -> Source:
+    """The value of a YAML text (not always a mapping) with the line of each path."""
+    try:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+        if aliases > ALIASES:
+            raise RecipeError([Fault("", f"at most {ALIASES} aliases", str(aliases), file)])
+        node = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else file
+        found = getattr(error, "problem", None) or str(error)
+        raise RecipeError([Fault("", "valid YAML", found, where)]) from None
+    except RecursionError:
+        raise RecipeError([Fault("", f"nesting of at most {DEPTH}", where=file)]) from None
+    reader = _Reader(file)
+    data = None if node is None else reader.value(node, "", 0)
+    if reader.faults:
+        raise RecipeError(reader.faults)
+    return Source(data, file, reader.lines)
+
+
+class _Reader:
+    """Turns YAML nodes into plain data, noting lines and faults on the way."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.lines: dict[str, int] = {}
+        self.faults: list[Fault] = []
+        self.values = 0
+
+    def value(self, node: yaml.Node, path: str, depth: int) -> Any:
+        line = node.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        self.values += 1
+        if depth > DEPTH or self.values > VALUES:
+            limit = f"at most {VALUES} values and {DEPTH} levels"
+            raise RecipeError([Fault(path, limit, where=f"{self.file}:{line}")])
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            self.fault(path, "no tag", node.tag, line)
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            items = enumerate(node.value)
+            return [self.value(item, _join(path, str(i)), depth + 1) for i, item in items]
+        return node.value if node.style in ("'", '"', "|", ">") else scalar(node.value)
+
+    def mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or len(name) > 200:
+                self.fault(path, "a key of at most 200 characters", line=line)
+                continue
+            inner = _join(path, name)
+            if name in data:
+                self.fault(inner, "each key once", "it again", line)
+            self.lines[inner] = line
+            data[name] = self.value(value, inner, depth + 1)
+        return data
+
+    def fault(self, path: str, expected: str, found: str = "", line: int = 0) -> None:
+        self.faults.append(Fault(path, expected, found, f"{self.file}:{line}"))
+
+
+def scalar(text: str) -> Any:
+    """The value of a plain scalar by YAML 1.2's core schema."""
+    if text.lower() in _WORDS and text in (text.lower(), text.title(), text.upper()):
+        return _WORDS[text.lower()]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return _SPECIAL.get(text.lower(), text)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _placed(fault: Fault, where: str) -> Fault:
+    return Fault(fault.path, fault.expected, fault.found, where, fault.hint)
+
+
+def _differs(data: Any, path: str, kind: str) -> bool:
+    for key in path.split(".")[:-1]:
+        if isinstance(data, list):
+            data = data[int(key)] if key.isdigit() and int(key) < len(data) else None
+        elif isinstance(data, dict):
+            data = data.get(key)
+        else:
+            return False
+    return isinstance(data, dict) and len(data) > 1 and data.get("kind") != kind
