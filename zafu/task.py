@@ -1,6 +1,6 @@
 """Tasks: what right means. Predict the next token, name the class, say the number.
 
-A loss is a sum over targets with a count beside it, so that the way in which a batch is cut into
+A loss is a sum over targets, which the data counts, so that the way in which a batch is cut into
 micro-batches does not change a step. Label smoothing: Szegedy et al., 2015 (arXiv:1512.00567).
 """
 
@@ -34,10 +34,6 @@ class Task(Family):
         """The metric that chooses between models, unless a recipe names another."""
         return next(iter(self.metrics))
 
-    def count(self, batch: Batch) -> int:
-        """How many targets the loss of this batch sums over."""
-        return batch.targets.numel()
-
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The sum of the losses of all targets, a scalar that can be differentiated."""
         return self.losses(model(*batch.inputs), batch.targets).sum()
@@ -70,7 +66,7 @@ class LanguageModeling(Task):
     }
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats, `(batch, time)`."""
+        """Cross-entropy in nats, `(batch, time)`; 0 where the target is -100, that is absent."""
         return _cross_entropy(logits, targets, self.label_smoothing)
 
     def answer(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -140,8 +136,8 @@ class Regression(Task):
     metrics: ClassVar[dict[str, bool]] = {"r2": True, "rmse": False, "mae": False, "loss": False}
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Squared error of the standardized targets, `(batch, outputs)`."""
-        return (logits - targets).square()
+        """Squared error of the standardized targets, the mean of a row's: `(batch,)`."""
+        return (logits - targets).square().mean(1)
 
     def answer(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Per sample: predictions, then targets; `(batch, 2 * outputs)`, standardized."""

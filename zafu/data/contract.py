@@ -51,6 +51,10 @@ class Split(Protocol):
         """Bytes of text for language models, else the number of samples."""
         ...
 
+    def count(self, ids: np.ndarray) -> int:
+        """Targets in the samples at these positions: tokens to predict, else rows."""
+        ...
+
     def batch(self, ids: np.ndarray) -> Batch:
         """The samples at these positions, `(batch,)` int64, as tensors on the CPU."""
         ...
