@@ -87,6 +87,7 @@ class Family(Spec):
     In a recipe a technique is a mapping with `kind:` or, with all defaults, just its kind.
     """
 
+    needs: ClassVar[tuple[tuple[str, str], ...]] = ()  # packages, each with the extra that has it
     _root: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

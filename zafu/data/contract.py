@@ -77,6 +77,10 @@ class Data(Family):
         """The files that a digest of the data covers; raises DataError if there are none."""
         return ()
 
+    def samples_foreseen(self, files: Sequence[Path]) -> int | None:
+        """Samples (documents, rows, pictures) in these files, if known without reading them."""
+        return None
+
     @abstractmethod
     def prepare(self, folder: Path, *, task: str, seed: int) -> None:
         """Split, fit and write everything under `folder`, which exists and is empty.

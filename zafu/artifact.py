@@ -1,0 +1,169 @@
+"""Artifacts: finished folders, written so that a half written one can never be mistaken for one.
+
+A folder is written as `NAME.part`; each file is synced and its SHA-256 goes into `card.json`,
+which is written last; then the folder is renamed and its parent synced. What has no card does not
+exist. After a power cut either the whole folder is there or its name is not.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zafu.errors import Busy, Damaged, DiskFull
+from zafu.units import Bytes
+
+CARD = "card.json"
+
+
+def publish(folder: Path, write: Callable[[Path], None], **facts: Any) -> Path:
+    """Let `write` fill a folder, then give it its name; `facts` go into its card.
+
+    A folder that already stands there is replaced. Raises DiskFull, with nothing left behind,
+    when there is no room.
+    """
+    part = folder.with_name(folder.name + ".part")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with room(part):
+            part.mkdir()
+            write(part)
+            files = {str(f.relative_to(part)): digest_file(f, sync=True) for f in _files(part)}
+            write_json(part / CARD, {**facts, "files": files})
+            for inner in [p for p in part.rglob("*") if p.is_dir()] + [part]:
+                sync(inner)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    old = folder.with_name(folder.name + ".old.part")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    part.rename(folder)
+    sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def card(folder: Path) -> dict[str, Any]:
+    """The card of a finished folder; raises Damaged if it has none or it cannot be read."""
+    try:
+        return json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{folder / CARD}: expected the card of a finished folder, {error}") from None
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The card, after every file was found to be what was written; raises Damaged with the first."""
+    facts = card(folder)
+    try:
+        for name, expected in facts["files"].items():
+            if (found := digest_file(folder / name)) != expected:
+                raise Damaged(
+                    f"{folder / name}: expected SHA-256 {expected[:12]}…, found {found[:12]}…; "
+                    "the file was changed after it was written"
+                )
+    except OSError as error:
+        raise Damaged(f"{error.filename}: {error.strerror}") from None
+    except (KeyError, AttributeError, TypeError):
+        raise Damaged(f"{folder / CARD}: expected the digests of its files") from None
+    return facts
+
+
+def write_json(path: Path, data: object) -> None:
+    """Replace a file by `data` as JSON, in one step: readers see the old or the new one."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by `text`, in one step and synced."""
+    part = path.with_name(f".{path.name}.part")
+    with room(part), part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    """The data of a JSON file; raises Damaged if it is absent or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path}: expected JSON, {error}") from None
+
+
+def digest_file(path: Path, *, sync: bool = False) -> str:
+    """SHA-256 of a file, 64 hex digits; with `sync`, its bytes are on the disk afterwards."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if sync:
+            os.fsync(file.fileno())
+    return digest
+
+
+def sync(folder: Path) -> None:
+    """Return when the names in this folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def room(path: Path, needed: int = 0) -> Iterator[None]:
+    """Raise DiskFull, naming path, bytes needed and free, where writing finds no room."""
+    free = free_bytes(path)
+    if free < needed:
+        raise DiskFull(f"{path}: needs {Bytes(needed)}, {Bytes(free)} are free; nothing was written")
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        need = f"needs {Bytes(needed)}, " if needed else ""
+        text = f"{path}: no room ({error.strerror}): {need}{Bytes(free_bytes(path))} are free"
+        raise DiskFull(f"{text}; what was complete before is whole") from error
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free for a new file at `path`, whose folders need not exist yet."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; raises Busy at once if another holds it.
+
+    The kernel frees the lock with its process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read(20).strip() or "unknown"
+            text = f"{folder}: another process (pid {owner}) is writing this run"
+            raise Busy(f"{text}; wait for it or stop it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())

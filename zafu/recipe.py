@@ -1,0 +1,228 @@
+"""Recipe: the whole intent of a run, and the checks of meaning that cross its parts."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from zafu.artifact import digest_file
+from zafu.data.contract import Data
+from zafu.errors import DataError, Fault, RecipeError
+from zafu.evaluate.contract import Evaluate
+from zafu.fit import Fit
+from zafu.models.contract import Model
+from zafu.source import Source, read
+from zafu.spec import Family, Spec, did_you_mean, digest_of
+from zafu.task import Task
+
+
+class Recipe(Spec):
+    """What to learn, from what, with which model, how, and how to judge it."""
+
+    task: Task
+    """What is to be predicted."""
+    data: Data
+    """Where samples come from."""
+    model: Model
+    """The network."""
+    fit: Fit
+    """How its weights are found."""
+    evaluate: Evaluate = Evaluate()
+    """How it is judged."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of splits, initial weights, sample order and dropout; 0 to 2^32 - 1."""
+    plugins: tuple[str, ...] = ()
+    """Python files with techniques of your own, relative to the recipe."""
+
+    @classmethod
+    def parse(cls, value: object, where: Callable[[str], str] = lambda _: "") -> Self:
+        """The recipe that plain data describes; all faults, of form and of meaning, at once."""
+        faults: list[Fault] = []
+        try:
+            recipe = super().parse(value, where)
+            sections: Mapping[str, Any] = dict(recipe)
+        except RecipeError as error:
+            recipe, faults = None, list(error.faults)
+            sections = _sound_sections(cls, value)
+        for check in _CHECKS:
+            faults += _checked(check, sections, where)
+        if faults or recipe is None:
+            raise RecipeError(faults)
+        return recipe
+
+    @classmethod
+    def load(cls, file: Path, overrides: Sequence[str] = ()) -> Self:
+        """The recipe in a YAML or JSON file, with `path=value` overrides applied."""
+        return cls.from_source(read(file).override(overrides))
+
+    @classmethod
+    def from_source(cls, source: Source) -> Self:
+        """The recipe of a source; the plugins that it names are imported first."""
+        load_plugins(source)
+        return cls.parse(source.data, source.where)
+
+    def identity(self) -> str:
+        """Digest of all that decides the weights: the settings and the plugins' code."""
+        code = [digest_file(Path(name)) for name in self.plugins]
+        return digest_of([self.dump(), code]) if code else self.digest()
+
+    @property
+    def metric(self) -> str:
+        """The metric by which this recipe is judged."""
+        return self.evaluate.metric or self.task.metric
+
+
+def load_plugins(source: Source) -> list[Path]:
+    """Import the Python files that a recipe names; nothing else in a recipe is ever run.
+
+    Their paths become absolute in the source. Raises RecipeError for files that are not there.
+    """
+    named = source.data.get("plugins") or []
+    faults: list[Fault] = []
+    paths: list[Path] = []
+    for index, name in enumerate(named if isinstance(named, (list, tuple)) else []):
+        path = (Path(source.file).parent / str(name)).resolve()
+        if path.suffix != ".py" or not path.is_file():
+            where = source.where(f"plugins.{index}")
+            faults.append(Fault(f"plugins.{index}", "a Python file", str(name), where))
+        paths.append(path)
+    if faults:
+        raise RecipeError(faults)
+    for path in paths:
+        name = f"zafu_plugin_{path.stem}_{digest_file(path)[:12]}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if name not in sys.modules and spec and spec.loader:
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+    if paths:
+        source.data = {**source.data, "plugins": [str(path) for path in paths]}
+    return paths
+
+
+def _data_serves_task(task: Task, data: Data) -> Iterator[Fault]:
+    if task.kind not in data.tasks:
+        yield Fault("task.kind", f"one of {', '.join(sorted(data.tasks))} for {data.kind} data", task.kind)
+
+
+def _model_takes_data(data: Data, model: Model) -> Iterator[Fault]:
+    if data.gives not in model.takes:
+        able = [name for name, kind in Model.kinds().items() if data.gives in kind.takes]
+        expected = f"a model that takes {data.gives} ({', '.join(able)})"
+        yield Fault("model.kind", expected, model.kind)
+
+
+def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
+    signature = data.foreseen(task.kind)
+    if signature and data.gives in model.takes:
+        for fault in model.fits(signature):
+            yield Fault(f"model.{fault.path}", fault.expected, fault.found, hint=fault.hint)
+
+
+def _metric_belongs_to_task(task: Task, evaluate: Evaluate) -> Iterator[Fault]:
+    metric = evaluate.metric
+    if metric and metric not in task.metrics:
+        expected = f"a metric of {task.kind} ({', '.join(task.metrics)})"
+        yield Fault("evaluate.metric", expected, metric, hint=did_you_mean(metric, task.metrics))
+
+
+def _baselines_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
+    for index, baseline in enumerate(evaluate.baselines or ()):
+        if task.kind not in baseline.tasks or data.gives not in baseline.gives:
+            expected = f"a baseline for {task.kind} on {data.gives}"
+            yield Fault(f"evaluate.baselines.{index}.kind", expected, baseline.kind)
+
+
+def _data_is_there(data: Data) -> Iterator[Fault]:
+    try:
+        files = data.sources()
+    except DataError as error:
+        yield Fault("data", "data that can be read", str(error))
+        return
+    count = data.samples_foreseen(files)
+    shares = {"validation": data.split.validation, "test": data.split.test}
+    for name, share in shares.items():
+        if count is not None and 0 < share * count < 1:
+            found = f"{share:g} of {count}"
+            yield Fault(f"data.split.{name}", "a share of at least one sample", found)
+
+
+def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:
+    if data.split.validation == 0 and (fit.early_stopping or fit.evaluate_every):
+        path = "fit.early_stopping" if fit.early_stopping else "fit.evaluate_every"
+        hint = "set data.split.validation=0.1"
+        yield Fault(path, "a validation split", "data.split.validation 0", hint=hint)
+
+
+def _budget_suits_data(data: Data, fit: Fit) -> Iterator[Fault]:
+    if fit.tokens and data.gives != "tokens":
+        yield Fault("fit.tokens", f"a budget for {data.gives}, such as epochs", str(fit.tokens))
+
+
+def _packages_are_there(task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate) -> Iterator[Fault]:
+    for path, technique in _techniques((task, data, model, fit, evaluate)):
+        for package, extra in technique.needs:
+            if importlib.util.find_spec(package) is None:
+                hint = f"pip install 'zafu[{extra}]'"
+                yield Fault(path, f"the package {package}", "not installed", hint=hint)
+
+
+_CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
+    _data_serves_task,
+    _model_takes_data,
+    _model_fits_data,
+    _metric_belongs_to_task,
+    _baselines_suit,
+    _data_is_there,
+    _validation_is_there,
+    _budget_suits_data,
+    _packages_are_there,
+)
+
+
+def _techniques(specs: Iterable[Spec]) -> Iterator[tuple[str, Family]]:
+    names = ("task", "data", "model", "fit", "evaluate")
+    for name, spec in zip(names, specs, strict=True):
+        yield from _inside(name, spec)
+
+
+def _inside(path: str, value: object) -> Iterator[tuple[str, Family]]:
+    if isinstance(value, Family):
+        yield path, value
+    if isinstance(value, Spec):
+        for name, inner in value:
+            yield from _inside(f"{path}.{name}", inner)
+    if isinstance(value, tuple):
+        for index, inner in enumerate(value):
+            yield from _inside(f"{path}.{index}", inner)
+
+
+def _checked(
+    check: Callable[..., Iterator[Fault]], sections: Mapping[str, Any], where: Callable[[str], str]
+) -> Iterator[Fault]:
+    """The faults that a check finds, if the parts that it asks for by name are sound."""
+    names = list(inspect.signature(check).parameters)
+    if all(name in sections for name in names):
+        for fault in check(*(sections[name] for name in names)):
+            yield Fault(fault.path, fault.expected, fault.found, where(fault.path), fault.hint)
+
+
+def _sound_sections(recipe: type[Recipe], value: object) -> dict[str, Any]:
+    """The parts that are sound on their own, so that their meaning can be checked as well."""
+    sections: dict[str, Any] = {}
+    given = value if isinstance(value, Mapping) else {}
+    for name, field in recipe.model_fields.items():
+        if name not in given and not field.is_required():
+            sections[name] = field.default
+        elif name in given:
+            try:
+                sections[name] = TypeAdapter(field.annotation).validate_python(given[name])
+            except ValidationError:
+                continue  # its faults are in the list already
+    return sections
