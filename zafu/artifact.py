@@ -165,5 +165,14 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def taking_turns(file: Path) -> Iterator[None]:
+    """Wait until no other process is between the same lines with the same lock file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())

@@ -156,6 +156,30 @@ def scalar(text: str) -> Any:
     return _SPECIAL.get(text.lower(), text)
 
 
+def to_yaml(data: object) -> str:
+    """Plain data as YAML that `parse_yaml` reads back equal."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.2 would read as a number or a word; keeps short lists on a line."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if isinstance(scalar(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+def _sequence(dumper: yaml.SafeDumper, items: Any) -> yaml.Node:
+    flow = all(not isinstance(item, (dict, list, tuple)) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flow)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(list, _sequence)
+_Dumper.add_representer(tuple, _sequence)
+
+
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 

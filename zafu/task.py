@@ -48,7 +48,7 @@ class Task(Family):
 
     @abstractmethod
     def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
-        """All metrics of a split's answers `(samples, k)`; `units` is `Split.units`."""
+        """All metrics of a split's answers `(samples, k)`; `units` is their `Split.units`."""
 
 
 @final

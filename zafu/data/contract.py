@@ -46,9 +46,8 @@ class Split(Protocol):
         """Number of samples."""
         ...
 
-    @property
-    def units(self) -> int:
-        """Bytes of text for language models, else the number of samples."""
+    def units(self, ids: np.ndarray) -> int:
+        """Bytes of text that the targets of these samples spell, else the number of samples."""
         ...
 
     def count(self, ids: np.ndarray) -> int:

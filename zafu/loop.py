@@ -1,0 +1,253 @@
+"""The training loop. Read this file to know what zafu does to your weights.
+
+Everything is a function of the seed and of how many samples were seen: which samples come next
+and which dropout mask falls on them. So a run that goes on from step k does what it would have
+done, and nothing but `Progress` and the tensors needs to be kept. Loss scaling for fp16 follows
+Micikevicius et al., 2017 (arXiv:1710.03740); scales are powers of two, so that they round nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zafu.batch import Batch
+from zafu.data.contract import Split
+from zafu.data.order import Order
+from zafu.errors import NonFinite
+from zafu.fit import Fit
+from zafu.optim.update import Update
+from zafu.task import Task
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+SCALE_UP_AFTER = 2000  # good steps before the loss scale is doubled again
+MOST_SKIPS = 20  # non-finite steps in a row that `on_nonfinite: skip` bears
+
+
+@dataclass
+class Progress:
+    """How far a run has come: all of its state beside the tensors."""
+
+    step: int = 0  # updates done or skipped
+    samples: int = 0  # samples seen; the next one is at this position of the order
+    seconds: float = 0.0  # spent in training
+    skipped: int = 0  # non-finite steps in a row
+    scale: float = 1.0  # factor on the loss, for fp16
+    good: int = 0  # finite steps since the scale changed
+
+    def share(self, total: int | None, seconds: float | None) -> float:
+        """The share of the budget that is spent, 0 to 1."""
+        spent = self.samples / total if total else self.seconds / (seconds or math.inf)
+        return min(spent, 1.0)
+
+
+class Step(NamedTuple):
+    """What one update did."""
+
+    index: int  # the first is 1
+    loss: float  # mean over all targets of the batch, before the update
+    grad_norm: float  # global norm before clipping
+    lr: float
+    samples: int
+    targets: int
+    applied: bool  # False where a non-finite step was skipped
+    seconds: float
+    seconds_data: float
+    seconds_update: float
+
+
+class Objective(NamedTuple):
+    """What is minimized: a model on a split for a task, in some arithmetic, under a seed."""
+
+    model: nn.Module
+    task: Task
+    split: Split
+    spec: Fit
+    seed: int
+
+
+def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[Step]:
+    """Train the model in place from `progress` on, yielding after every update.
+
+    There are no callbacks: log, evaluate, save or `break` in the `for` loop that reads this.
+    Raises NonFinite, with the weights as they were, when a loss or gradient is not finite.
+    """
+    model, _, split, spec, seed = objective
+    order = Order(len(split), seed)
+    size, total = budget(split, spec)
+    while (share := progress.share(total, spec.seconds)) < 1:
+        begin = perf_counter()
+        left = size if total is None else total - progress.samples
+        ids = order.take(progress.samples, min(size, left))
+        targets = split.count(ids)
+        model.train()
+        loss, waited = backward(objective, ids, targets, progress)
+        grad_norm = update.gradients(progress.step)
+        before_update = perf_counter()
+        finite = math.isfinite(loss_value := loss.item()) and math.isfinite(norm := grad_norm.item())
+        if finite:
+            lr = update.step(progress.step, share)
+        else:
+            lr, norm = 0.0, grad_norm.item()
+            refuse(objective, ids, targets, progress)
+            update.discard()
+        rescale(progress, spec, finite=finite)
+        progress.step += 1
+        progress.samples += len(ids)
+        end = perf_counter()
+        progress.seconds += end - begin
+        yield Step(
+            index=progress.step,
+            loss=loss_value,
+            grad_norm=norm,
+            lr=lr,
+            samples=len(ids),
+            targets=targets,
+            applied=finite,
+            seconds=end - begin,
+            seconds_data=waited,
+            seconds_update=end - before_update,
+        )
+
+
+def backward(
+    objective: Objective, ids: np.ndarray, targets: int, progress: Progress
+) -> tuple[Tensor, float]:
+    """Add the gradients of the batch's mean loss to the model; its loss, and seconds for data.
+
+    The batch is cut into micro-batches; each adds its share of one mean over all targets.
+    """
+    model, task, split, spec, seed = objective
+    device = next(model.parameters()).device
+    losses: list[Tensor] = []
+    waited = 0.0
+    for index, part in enumerate(pieces(ids, spec.micro_batch)):
+        begin = perf_counter()
+        batch = split.batch(part).to(device)
+        waited += perf_counter() - begin
+        seed_dropout(key(seed, progress.step, index), device)
+        with arithmetic(spec, device):
+            loss = task.loss(model, batch) / targets
+        (loss * progress.scale).backward() if progress.scale != 1 else loss.backward()
+        losses.append(loss.detach())
+    if progress.scale != 1:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, 1 / progress.scale)
+    return (losses[0] if len(losses) == 1 else torch.stack(losses).sum()), waited
+
+
+def refuse(objective: Objective, ids: np.ndarray, targets: int, progress: Progress) -> None:
+    """Raise NonFinite unless this step may be skipped: on request, or while fp16 finds its scale."""
+    spec = objective.spec
+    progress.skipped += 1
+    searching = spec.precision == "fp16" and progress.scale > 1
+    if searching or (spec.on_nonfinite == "skip" and progress.skipped <= MOST_SKIPS):
+        return
+    where = diagnose(objective, ids, targets, progress)
+    again = f" ({progress.skipped} steps in a row)" if progress.skipped > 1 else ""
+    raise NonFinite(
+        f"step {progress.step + 1}: {where}{again}; the update was not applied. "
+        "A lower fit.optimizer.lr, fit.clip or warm-up may help; fit.on_nonfinite=skip goes on"
+    )
+
+
+def diagnose(objective: Objective, ids: np.ndarray, targets: int, progress: Progress) -> str:
+    """Repeat a step, which is a function of its seed, to find what is not finite first."""
+    model, task, split, spec, seed = objective
+    device = next(model.parameters()).device
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            return f"the weight {name} is not finite"
+    for index, part in enumerate(pieces(ids, spec.micro_batch)):
+        model.zero_grad(set_to_none=True)
+        batch = split.batch(part).to(device)
+        if bad := _bad_inputs(batch):
+            return f"the inputs of samples {bad} are not finite"
+        seed_dropout(key(seed, progress.step, index), device)
+        with arithmetic(spec, device):
+            losses = task.losses(model(*batch.inputs), batch.targets)
+        wrong = ~losses.detach().flatten(1).isfinite().all(1) if losses.ndim > 1 else ~losses.isfinite()
+        if wrong.any():
+            return f"the loss of samples {_named(part[wrong.cpu().numpy()])} is not finite"
+        (losses.sum() / targets * progress.scale).backward()
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"the gradient of {name} is not finite, for samples {_named(part)}"
+    return f"the sum of losses or gradients over samples {_named(ids)} is not finite"
+
+
+def rescale(progress: Progress, spec: Fit, *, finite: bool) -> None:
+    """Move fp16's loss scale: half after a non-finite step, double after many finite ones."""
+    if finite:
+        progress.skipped = 0
+    if spec.precision != "fp16":
+        return
+    progress.good = progress.good + 1 if finite else 0
+    if not finite:
+        progress.scale = max(1.0, progress.scale / 2)
+    elif progress.good == SCALE_UP_AFTER:
+        progress.scale, progress.good = min(progress.scale * 2, 2.0**24), 0
+
+
+def begin(spec: Fit) -> Progress:
+    """Progress at the start of a run."""
+    return Progress(scale=2.0**15 if spec.precision == "fp16" else 1.0)
+
+
+def budget(split: Split, spec: Fit) -> tuple[int, int | None]:
+    """Samples per step and in all; None where the budget is in seconds."""
+    n = len(split)
+    tokens = split.count(np.arange(n)) if spec.tokens else n
+    return min(spec.batch_size(n), 2**31), spec.total_samples(n, tokens)
+
+
+def pieces(ids: np.ndarray, most: int | None) -> list[np.ndarray]:
+    """The ids in order, cut into pieces of at most `most`."""
+    if most is None or len(ids) <= most:
+        return [ids]
+    return [ids[i : i + most] for i in range(0, len(ids), most)]
+
+
+def arithmetic(spec: Fit, device: torch.device) -> AbstractContextManager[object]:
+    """The autocast that `fit.precision` asks for."""
+    if spec.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=PRECISIONS[spec.precision])
+
+
+def key(seed: int, step: int, index: int) -> int:
+    """A 63-bit seed for one micro-batch, by the finalizer of SplitMix64 (Steele et al., 2014)."""
+    z = (seed * 0x9E3779B97F4A7C15 + step * 0xD1B54A32D192ED03 + index * 0x8CB92BA72F3D8DD7) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return (z ^ (z >> 31)) >> 1
+
+
+def seed_dropout(number: int, device: torch.device) -> None:
+    """Set the generator that dropout draws from on this device."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
+def _bad_inputs(batch: Batch) -> str:
+    for tensor in batch.inputs:
+        if tensor.is_floating_point():
+            wrong = ~tensor.flatten(1).isfinite().all(1)
+            if wrong.any():
+                return _named(batch.ids[wrong.cpu().numpy()])
+    return ""
+
+
+def _named(ids: np.ndarray) -> str:
+    more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
+    return ", ".join(str(i) for i in ids[:8]) + more

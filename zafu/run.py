@@ -1,0 +1,217 @@
+"""Run: a folder that holds everything about one execution of one recipe.
+
+```
+runs/data/DIGEST/       prepared data, shared by all runs that ask for the same
+runs/NAME-DIGEST/
+  recipe.yaml           the resolved recipe
+  environment.json      versions, machine, threads, commit
+  status.json           how far, and how it ended
+  metrics.jsonl         a line for each logged step and each evaluation
+  checkpoints/step-N/   all that is needed to go on
+  model/                the finished model: weights, what was fitted with it, and its card
+  evaluation.json       held-out scores with intervals, beside the baselines
+  report.html
+```
+The name follows from the recipe, so the same command finds the same run.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from zafu import artifact
+from zafu.artifact import digest_file, publish, read_json, verify, write_json, write_text
+from zafu.errors import Damaged, Fault, Refused
+from zafu.recipe import Recipe
+from zafu.signature import Signature
+from zafu.source import read, to_yaml
+from zafu.spec import digest_of
+from zafu.units import Bytes
+
+MODEL = "model"
+BYTES = 4  # of one fp32 number
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run and the recipe that it carries out."""
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def named(cls, recipe: Recipe, name: str, runs: Path) -> Run:
+        """The run of this recipe under `runs`; the folder need not exist yet."""
+        return cls(runs / f"{name}-{recipe.identity()[:8]}", recipe)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """An existing run; raises Refused if the folder holds none."""
+        file = folder / "recipe.yaml"
+        if not file.is_file():
+            known = sorted(p.parent.name for p in folder.parent.glob("*/recipe.yaml"))
+            near = f"; runs beside it: {', '.join(known[:8])}" if known else ""
+            raise Refused(f"{folder}: expected a run folder with recipe.yaml{near}")
+        return cls(folder, Recipe.from_source(read(file)))
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """Where the finished model is, once there is one."""
+        return self.folder / MODEL
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end, by its own word and with a model to show."""
+        return self.status().get("state") == "finished" and (self.model / artifact.CARD).is_file()
+
+    def status(self) -> dict[str, Any]:
+        """What the run last said about itself; empty if it never began."""
+        file = self.folder / "status.json"
+        return read_json(file) if file.is_file() else {}
+
+    def say(self, state: str, **facts: Any) -> None:
+        """Note how the run stands: running, interrupted, failed or finished."""
+        write_json(self.folder / "status.json", {"state": state, "time": time.time(), **facts})
+
+    def begin(self) -> None:
+        """Write down recipe and environment; raises Refused if the folder is another recipe's."""
+        file = self.folder / "recipe.yaml"
+        if file.is_file():
+            there = Recipe.from_source(read(file))
+            if there.identity() != self.recipe.identity():
+                text = f"{self.folder}: holds the run of another recipe"
+                raise Refused(f"{text} ({_difference(there, self.recipe)}); choose another --out")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(file, to_yaml(self.recipe.dump()))
+        write_json(self.folder / "environment.json", environment())
+
+
+def foresee(recipe: Recipe, folder: Path, signature: Signature | None = None) -> list[Fault]:
+    """What would stop this recipe from being written to `folder`: permission and room.
+
+    Room is needed for the checkpoints that are kept and the one that replaces them. Without a
+    signature the size is that of what is known before the data is read.
+    """
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        return [Fault("", "an output folder that can be written", str(folder), hint="choose --out")]
+    signature = signature or recipe.data.foreseen(recipe.task.kind)
+    if signature is None or recipe.data.gives not in recipe.model.takes:
+        return []
+    needed = Bytes(checkpoint_bytes(recipe, signature) * (recipe.fit.keep + 1))
+    free = Bytes(artifact.free_bytes(folder))
+    if needed <= free:
+        return []
+    expected = f"room for {recipe.fit.keep + 1} checkpoints ({needed})"
+    return [Fault("fit.keep", expected, f"{free} free at {place}", hint="free some or choose --out")]
+
+
+def checkpoint_bytes(recipe: Recipe, signature: Signature) -> int:
+    """Bytes of one checkpoint: weights, optimizer state and average."""
+    per_weight = 1 + recipe.fit.optimizer.state_per_parameter + (recipe.fit.average is not None)
+    return round(recipe.model.parameter_count(signature) * per_weight * BYTES)
+
+
+def prepared(recipe: Recipe, runs: Path) -> Path:
+    """The folder of this recipe's prepared data, made if it is not there or not whole."""
+    files = recipe.data.sources()
+    base = Path(os.path.commonpath(files)) if len(files) > 1 else Path("/")
+    key = {
+        "data": recipe.data.dump(),
+        "task": recipe.task.kind,
+        "seed": recipe.seed,
+        "files": [[f.name if len(files) == 1 else str(f.relative_to(base)), digest_file(f)] for f in files],
+        "zafu": version("zafu"),
+    }
+    digest = digest_of(key)
+    folder = runs / "data" / digest[:16]
+    with artifact.taking_turns(runs / "data" / f".{folder.name}.lock"):
+        if folder.is_dir():
+            try:
+                verify(folder)
+            except Damaged:
+                pass  # it is a cache: made again below
+            else:
+                return folder
+        begun = time.perf_counter()
+
+        def write(part: Path) -> None:
+            recipe.data.prepare(part, task=recipe.task.kind, seed=recipe.seed)
+
+        publish(folder, write, kind="data", digest=digest, seconds=time.perf_counter() - begun)
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """What else than the recipe may decide the bytes: versions, machine, threads, commit."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "zafu": version("zafu"),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "git": _git(),
+        "command": " ".join(["zafu", *sys.argv[1:]]),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _git() -> dict[str, Any]:
+    """The commit of the folder that the user stands in, if it is a git checkout."""
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "-uno"])
+    try:
+        commit, changes = (
+            subprocess.run(c, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for c in commands
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _difference(a: Recipe, b: Recipe) -> str:
+    left, right = _flat(a.dump()), _flat(b.dump())
+    changed = [key for key in left | right if left.get(key) != right.get(key)]
+    return ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
+
+
+def _flat(data: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {path: data}
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{path}.{key}" if path else key)
+    return flat

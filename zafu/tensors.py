@@ -1,0 +1,99 @@
+"""Named tensors on disk: safetensors, with limits that keep a hostile file from doing harm.
+
+The library checks offsets and sizes; added here are caps on the header (8 MiB, 100,000 tensors),
+which it reads whole, and the refusal of duplicate names, of which it would silently keep one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from zafu.artifact import room
+from zafu.errors import Damaged, NonFinite
+
+HEADER_BYTES = 8 * 2**20
+MOST_TENSORS = 100_000
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], *, bytes_beside: int = 0) -> None:
+    """Write tensors to a file; raises NonFinite if one holds NaN or infinity, DiskFull without room.
+
+    `bytes_beside` is what else will have to fit.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise NonFinite(f"{path.name}: {name} is not finite; nothing was saved")
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    with room(path, needed=size(plain) + bytes_beside):
+        try:
+            save_file(plain, path, metadata={"format": "pt"})
+        except SafetensorError as error:
+            if "os error 28" in str(error) or "os error 122" in str(error):
+                raise OSError(28, "No space left on device", str(path)) from error
+            raise
+
+
+def read(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """The tensors of a file; raises Damaged for one that is not sound safetensors."""
+    check_header(path)
+    try:
+        return load_file(path, device=device)
+    except (SafetensorError, OSError) as error:
+        raise Damaged(f"{path}: expected safetensors, {error}") from None
+
+
+def check_header(path: Path) -> None:
+    """Raise Damaged if the header is too large, malformed, or names a tensor twice."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= HEADER_BYTES:
+                limit = f"a header of 2 to {HEADER_BYTES} bytes"
+                raise Damaged(f"{path}: expected {limit}, found {length}")
+            text = file.read(length)
+        header = json.loads(text, object_pairs_hook=_unique)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Damaged(f"{path}: expected safetensors, {error}") from None
+    if not isinstance(header, dict) or len(header) > MOST_TENSORS:
+        raise Damaged(f"{path}: expected at most {MOST_TENSORS} tensors")
+
+
+def size(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of all tensors."""
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def of_module(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and stored buffers by name; a tied one once, under its first name."""
+    seen: dict[int, str] = {}
+    state = module.state_dict(keep_vars=True)
+    return {n: t.detach() for n, t in state.items() if seen.setdefault(id(t), n) == n}
+
+
+def into_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Copy tensors into a module in place; raises Damaged unless names and shapes agree."""
+    own = of_module(module)
+    wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    wrong += [f"{name} is not known" for name in tensors.keys() - own.keys()]
+    for name in own.keys() & tensors.keys():
+        expected, found = tuple(own[name].shape), tuple(tensors[name].shape)
+        if expected != found:
+            wrong.append(f"{name}: expected shape {expected}, found {found}")
+    if wrong:
+        raise Damaged(f"{source}: does not hold this model: " + "; ".join(sorted(wrong)[:10]))
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("a name stands twice in the header")
+    return data
