@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from zafu.errors import Fault
-from zafu.signature import Signature
+from zafu.errors import Fault, RecipeError
+from zafu.signature import Columns, Pixels, Signature, Tokens
 from zafu.spec import Family
 
 if TYPE_CHECKING:
     from torch import nn
+
+Inputs = TypeVar("Inputs", Tokens, Pixels, Columns)
 
 
 class Model(Family):
@@ -43,3 +45,11 @@ class Model(Family):
     def hub_config(self, signature: Signature) -> dict[str, Any] | None:
         """The `config.json` with which `transformers` loads the weights, if it can."""
         return None
+
+
+def inputs_of(signature: Signature, wanted: type[Inputs]) -> Inputs:
+    """The inputs of a signature; raises RecipeError if they are of another kind."""
+    if not isinstance(signature.inputs, wanted):
+        expected = f"a model that takes {signature.inputs.kind}"
+        raise RecipeError([Fault("model.kind", expected, f"one of {wanted.__name__.lower()}")])
+    return signature.inputs

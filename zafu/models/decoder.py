@@ -1,0 +1,129 @@
+"""Decoder: a causal language model of the Llama family; with a norm on queries and keys, Qwen3.
+
+Sources and conventions: `zafu.nets.decoder`. The hidden size follows Touvron et al., 2023
+(arXiv:2302.13971): 8/3 of the width, here rounded to a multiple of 32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+from pydantic import Field
+
+from zafu.errors import Fault
+from zafu.models.contract import Model, inputs_of
+from zafu.models.heads import divisors, heads_divide
+from zafu.signature import Signature, Tokens
+
+if TYPE_CHECKING:
+    from zafu.nets.decoder import Decoder as Net
+
+
+@final
+class Decoder(Model):
+    """Predicts the next token from those before it; its weights load in `transformers` as such."""
+
+    kind: Literal["decoder"] = "decoder"
+    takes: ClassVar[frozenset[str]] = frozenset({"tokens"})
+    width: int = Field(256, ge=2)
+    """Size of the residual stream, >= 2; a multiple of `heads`."""
+    layers: int = Field(6, ge=1)
+    """Blocks, >= 1."""
+    heads: int = Field(4, ge=1)
+    """Attention heads, >= 1; width / heads is even."""
+    kv_heads: int | None = Field(None, ge=1)
+    """Heads of keys and values, a divisor of `heads`; as many as `heads` if not given."""
+    hidden: int | None = Field(None, ge=1)
+    """Size inside the gated MLP; 8/3 of the width, to a multiple of 32, if not given."""
+    rope_base: float = Field(10_000.0, gt=1)
+    """Base of the rotary wavelengths, > 1; larger for longer contexts."""
+    norm_eps: float = Field(1e-6, gt=0)
+    """Added to the mean square in each norm, > 0."""
+    qk_norm: bool = False
+    """Whether queries and keys are normalized, as in Qwen3: steadier at high learning rates."""
+    tied: bool = False
+    """Whether the embedding is the head's matrix too: fewer parameters in small models."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the embedding's and each branch's outputs set to 0 in training, 0 <= p < 1."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Share of samples for which the last layer's branches are skipped in training, 0 <= p < 1."""
+
+    def check(self) -> Iterable[Fault]:
+        """Heads must share the width evenly, in pairs of dims that rotate together."""
+        yield from heads_divide(self.width, self.heads, multiple=2)
+        if self.kv_heads and self.heads % self.kv_heads:
+            known = ", ".join(str(n) for n in divisors(self.heads))
+            yield Fault("kv_heads", f"a divisor of heads ({known})", str(self.kv_heads))
+
+    def fits(self, signature: Signature) -> Iterable[Fault]:
+        """The answer must be one of the tokens."""
+        inputs = signature.inputs
+        if isinstance(inputs, Tokens) and signature.outputs != inputs.vocab:
+            expected = f"a task with one output a token ({inputs.vocab})"
+            yield Fault("kind", expected, f"{signature.outputs} outputs")
+
+    def build(self, signature: Signature) -> Net:
+        """The module `(batch, time) -> (batch, time, vocab)`."""
+        from zafu.nets.decoder import Decoder as Net
+        from zafu.nets.decoder import Shape
+
+        inputs = inputs_of(signature, Tokens)
+        return Net(
+            Shape(
+                vocab=inputs.vocab,
+                context=inputs.context,
+                width=self.width,
+                layers=self.layers,
+                heads=self.heads,
+                kv_heads=self.kv_heads or self.heads,
+                hidden=self._hidden,
+                rope_base=self.rope_base,
+                norm_eps=self.norm_eps,
+                qk_norm=self.qk_norm,
+                tied=self.tied,
+                dropout=self.dropout,
+                drop_path=self.drop_path,
+            )
+        )
+
+    def parameter_count(self, signature: Signature) -> int:
+        """The number of parameters, in closed form."""
+        head_dim = self.width // self.heads
+        kv_width = (self.kv_heads or self.heads) * head_dim
+        attention = 2 * self.width * (self.width + kv_width) + 2 * head_dim * self.qk_norm
+        block = attention + 3 * self.width * self._hidden + 2 * self.width
+        embedding = inputs_of(signature, Tokens).vocab * self.width
+        return self.layers * block + self.width + embedding * (1 if self.tied else 2)
+
+    def hub_config(self, signature: Signature) -> dict[str, Any]:
+        """The `config.json` of a Llama, or of a Qwen3 where queries and keys are normalized."""
+        inputs = inputs_of(signature, Tokens)
+        name, model_type = ("Qwen3", "qwen3") if self.qk_norm else ("Llama", "llama")
+        return {
+            "architectures": [f"{name}ForCausalLM"],
+            "model_type": model_type,
+            "vocab_size": inputs.vocab,
+            "max_position_embeddings": inputs.context,
+            "hidden_size": self.width,
+            "intermediate_size": self._hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads or self.heads,
+            "head_dim": self.width // self.heads,
+            "hidden_act": "silu",
+            "rms_norm_eps": self.norm_eps,
+            "rope_theta": self.rope_base,  # read by transformers 4 and by most servers
+            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_base},
+            "tie_word_embeddings": self.tied,
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "initializer_range": 0.02,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "dtype": "float32",
+        }
+
+    @property
+    def _hidden(self) -> int:
+        return self.hidden or max(32, round(self.width * 8 / 3 / 32) * 32)

@@ -1,0 +1,226 @@
+"""A causal decoder of the Llama family, with the parameter names of the hub.
+
+Touvron et al., 2023 (arXiv:2302.13971): RMSNorm before each branch (Zhang & Sennrich, 2019,
+arXiv:1910.07467), rotary positions (Su et al., 2021, arXiv:2104.09864), SwiGLU (Shazeer, 2020,
+arXiv:2002.05202). Grouped queries: Ainslie et al., 2023 (arXiv:2305.13245). A norm on queries and
+keys: Dehghani et al., 2023 (arXiv:2302.05442), placed as in Qwen3 (arXiv:2505.09388).
+
+Because the names are the hub's, weights travel both ways without renaming. Tied embeddings have
+no `lm_head.weight`, just as in the hub's files. Dropout (Srivastava et al., 2014) falls on the
+embedding and on what each branch adds, not on attention weights, which stay in one fused kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zafu.nets.depth import drop_path, drop_path_rates, run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The sizes of a decoder."""
+
+    vocab: int
+    context: int  # tokens in the longest window it is meant for; the math sets no limit
+    width: int  # divisible by `heads`, and that quotient by 2
+    layers: int
+    heads: int
+    kv_heads: int  # divides `heads`
+    hidden: int
+    rope_base: float = 10_000.0
+    norm_eps: float = 1e-6
+    qk_norm: bool = False
+    tied: bool = False
+    dropout: float = 0.0
+    drop_path: float = 0.0
+
+
+class Past:
+    """Keys and values that one layer has seen, `(batch, kv_heads, time, head_dim)` each."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """How many tokens were seen."""
+        return 0 if self.keys is None else self.keys.shape[2]
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values, these included; kept, in place, for the next call."""
+        if self.keys is not None and self.values is not None:
+            keys = torch.cat([self.keys, keys], 2)
+            values = torch.cat([self.values, values], 2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+class Attention(nn.Module):
+    """Causal self-attention; the number of heads is read off the projections."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.head_dim = shape.width // shape.heads
+        self.q_proj = nn.Linear(shape.width, shape.heads * self.head_dim, bias=False)
+        self.k_proj = nn.Linear(shape.width, shape.kv_heads * self.head_dim, bias=False)
+        self.v_proj = nn.Linear(shape.width, shape.kv_heads * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(shape.heads * self.head_dim, shape.width, bias=False)
+        self.q_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
+        self.k_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None) -> Tensor:
+        """What attention adds to `x`, `(batch, time, width)`."""
+        split = (-1, self.head_dim)  # (batch, time, heads, head_dim)
+        q, k = self.q_proj(x).unflatten(-1, split), self.k_proj(x).unflatten(-1, split)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        v = self.v_proj(x).unflatten(-1, split).transpose(1, 2)  # (batch, heads, time, head_dim)
+        q, k = rotate(q.transpose(1, 2), rope), rotate(k.transpose(1, 2), rope)
+        if past is not None:
+            k, v = past.extend(k, v)
+        return self.o_proj(_attend(q, k, v).transpose(1, 2).flatten(2))
+
+
+class GatedMLP(nn.Module):
+    """SwiGLU: `down(silu(gate(x)) * up(x))`."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.up_proj = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.down_proj = nn.Linear(shape.hidden, shape.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer adds to `x`, `(batch, time, width)`."""
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    """Attention, then a gated MLP, each on a normalized copy of the residual stream."""
+
+    def __init__(self, shape: Shape, rate: float) -> None:
+        super().__init__()
+        self.input_layernorm = _norm(shape.width, shape)
+        self.self_attn = Attention(shape)
+        self.post_attention_layernorm = _norm(shape.width, shape)
+        self.mlp = GatedMLP(shape)
+        self.dropout, self.rate = shape.dropout, rate
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None) -> Tensor:
+        """The residual stream after this block, `(batch, time, width)`."""
+        x = x + self._thin(self.self_attn(self.input_layernorm(x), rope, past))
+        return x + self._thin(self.mlp(self.post_attention_layernorm(x)))
+
+    def _thin(self, branch: Tensor) -> Tensor:
+        branch = functional.dropout(branch, self.dropout, self.training)
+        return drop_path(branch, self.rate, training=self.training)
+
+
+class Trunk(nn.Module):
+    """Everything below the head; it only gives the parameters the hub's names."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(shape.vocab, shape.width)
+        rates = drop_path_rates(shape.drop_path, shape.layers)
+        self.layers = nn.ModuleList(Block(shape, rate) for rate in rates)
+        self.norm = _norm(shape.width, shape)
+
+
+class Decoder(nn.Module):
+    """Token ids to the logits of each next token."""
+
+    recompute: bool = False  # True: blocks run again in backward, to store fewer activations
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape, self.context = shape, shape.context
+        self.model = Trunk(shape)
+        self.lm_head = None if shape.tied else nn.Linear(shape.width, shape.vocab, bias=False)
+        self.register_load_state_dict_pre_hook(_without_tied_head)
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Draw all weights anew, in place: normal(0, 0.02), branch outputs / sqrt(2 layers)."""
+        outputs = 0.02 / math.sqrt(2 * self.shape.layers)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 1:
+                nn.init.ones_(weight)
+            else:
+                last = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(weight, std=outputs if last else 0.02)
+
+    def forward(self, tokens: Tensor, cache: list[Past] | None = None) -> Tensor:
+        """Logits `(batch, time, vocab)` for tokens `(batch, time)`.
+
+        With a cache from `new_cache`, the tokens follow those of the earlier calls.
+        """
+        pasts = cache or [None] * len(self.model.layers)
+        start = cache[0].length if cache else 0
+        x = self.model.embed_tokens(tokens)  # (batch, time, width)
+        x = functional.dropout(x, self.shape.dropout, self.training)
+        rope = self._rope(x, start)
+        for block, past in zip(self.model.layers, pasts, strict=True):
+            x = run(block, x, rope, past, recompute=self.recompute and cache is None)
+        x = self.model.norm(x)
+        if self.lm_head is None:
+            return functional.linear(x, self.model.embed_tokens.weight)
+        return self.lm_head(x)
+
+    def new_cache(self) -> list[Past]:
+        """An empty cache, one entry a layer, for decoding without gradients."""
+        return [Past() for _ in self.model.layers]
+
+    def _rope(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        head_dim = self.shape.width // self.shape.heads
+        positions = torch.arange(start, start + x.shape[1], device=x.device)
+        cos, sin = rope_tables(positions, head_dim, self.shape.rope_base)
+        return cos.to(x.dtype), sin.to(x.dtype)
+
+
+def rope_tables(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines `(time, head_dim)`, always float32, for integer positions `(time,)`.
+
+    Computed at each call, since a stored table would be rounded when a module is cast, and lost
+    when it is built without memory; the cost is one row a token, once for all layers.
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device)
+    angles = positions.float()[:, None] * (1.0 / base ** (exponents / head_dim))
+    angles = torch.cat([angles, angles], -1)  # (time, head_dim)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """`x` `(..., time, head_dim)` turned by its positions; dim i is paired with i + head_dim/2."""
+    cos, sin = rope
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat([-second, first], -1) * sin
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention `(batch, heads, time, head_dim)`; the queries are the last of the keys."""
+    queries, keys = q.shape[2], k.shape[2]
+    mask = None
+    if 1 < queries < keys:
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
+    return functional.scaled_dot_product_attention(
+        q, k, v, mask, is_causal=queries == keys, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+def _norm(width: int, shape: Shape) -> nn.RMSNorm:
+    return nn.RMSNorm(width, eps=shape.norm_eps)
+
+
+def _without_tied_head(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Drop, in place, the second name under which a tied embedding may be stored."""
+    if isinstance(module, Decoder) and module.lm_head is None:
+        state.pop(f"{prefix}lm_head.weight", None)
