@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Container
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from zafu import tensors
 from zafu.artifact import publish, read_json, verify, write_json
 from zafu.errors import Damaged
 from zafu.loop import Progress
-from zafu.optim.update import Update
+from zafu.optim.runtime.update import Update
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-_NAME = re.compile(r"step-(\d{9})")
+_NAME = re.compile(r"step-\d{9}")
 
 
 @dataclass
@@ -30,12 +30,12 @@ class State:
     """What is neither weight nor optimizer: how far, and how well so far."""
 
     progress: Progress
-    evaluated: int = 0  # the last step that was evaluated
+    data: str = ""  # digest of the prepared data
+    pending: bool = False  # whether an evaluation of this step was due and is not done
     best_step: int | None = None
     best_value: float | None = None
     stale: int = 0  # evaluations since the best
     stopped: bool = False  # whether early stopping has ended the run
-    extra: dict[str, float] = field(default_factory=dict[str, float])  # seconds spent otherwise
 
 
 def save(folder: Path, model: nn.Module, update: Update, state: State, **facts: Any) -> Path:
@@ -48,12 +48,11 @@ def save(folder: Path, model: nn.Module, update: Update, state: State, **facts: 
         write_json(part / STATE, {"state": asdict(state), "update": update.plain()})
 
     step = state.progress.step
-    return publish(folder / f"step-{step:09d}", write, kind="checkpoint", step=step, **facts)
+    return publish(folder / name_of(step), write, kind="checkpoint", step=step, **facts)
 
 
 def load(checkpoint: Path, model: nn.Module, update: Update) -> State:
-    """Put a checkpoint into model and update, in place; raises Damaged before touching either."""
-    verify(checkpoint)
+    """Put a whole checkpoint into model and update, in place; raises Damaged if it is of others."""
     weights = tensors.read(checkpoint / MODEL)
     others = tensors.read(checkpoint / OPTIMIZER)
     data = read_json(checkpoint / STATE)
@@ -73,12 +72,14 @@ def resume(
     """Load the newest whole checkpoint; None if there is none. Damaged ones are set aside."""
     for checkpoint in reversed(complete(folder)):
         try:
-            return load(checkpoint, model, update), checkpoint
+            verify(checkpoint)
         except Damaged as error:
             aside = checkpoint.with_name(checkpoint.name + ".damaged")
             shutil.rmtree(aside, ignore_errors=True)
             checkpoint.rename(aside)
             note(f"{checkpoint.name} is damaged and set aside: {error}")
+        else:
+            return load(checkpoint, model, update), checkpoint
     return None
 
 
@@ -104,8 +105,6 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def step_of(checkpoint: Path) -> int:
-    """The step at which a checkpoint was taken."""
-    match = _NAME.fullmatch(checkpoint.name)
-    assert match
-    return int(match[1])
+def name_of(step: int | None) -> str:
+    """The folder name of the checkpoint taken after so many steps."""
+    return f"step-{step or 0:09d}"

@@ -93,11 +93,10 @@ class Fit(Spec):
 
     def check(self) -> Iterable[Fault]:
         """Exactly one budget; micro-batches that cut the batch evenly."""
-        budgets = (self.steps, self.epochs, self.samples, self.tokens, self.seconds)
-        given = [f"{name}={b:g}" for name, b in zip(BUDGETS, budgets, strict=True) if b]
+        given = self._budgets()
         if len(given) != 1:
-            found = " and ".join(given) or "none"
-            hint = "" if not given else f"drop one with {given[0].split('=')[0]}=null"
+            found = " and ".join(f"{name}={value:g}" for name, value in given.items()) or "none"
+            hint = f"drop one, as in fit.{next(iter(given))}=null" if given else "add fit.epochs=3"
             yield Fault("", f"one budget ({', '.join(BUDGETS)})", found, hint=hint)
         if self.micro_batch and self.batch != "all" and self.batch % self.micro_batch:
             near = math.gcd(self.batch, self.micro_batch)
@@ -106,6 +105,10 @@ class Fit(Spec):
         if self.micro_batch is None and self.batch == "all":
             hint = "micro_batch=256 sums the whole split in pieces that fit into memory"
             yield Fault("micro_batch", "a size, as batch is all", "nothing", hint=hint)
+
+    def goal(self) -> str:
+        """The budget in words, such as `300 steps`."""
+        return " and ".join(f"{value:g} {name}" for name, value in self._budgets().items())
 
     def total_samples(self, samples: int, tokens: int) -> int | None:
         """Samples that the budget buys on a split of so many samples and tokens; None: seconds."""
@@ -120,3 +123,7 @@ class Fit(Spec):
     def batch_size(self, samples: int) -> int:
         """Samples per step on a split of so many."""
         return samples if self.batch == "all" else self.batch
+
+    def _budgets(self) -> dict[str, float]:
+        values = (self.steps, self.epochs, self.samples, self.tokens, self.seconds)
+        return {name: value for name, value in zip(BUDGETS, values, strict=True) if value}

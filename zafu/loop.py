@@ -24,7 +24,7 @@ from zafu.data.contract import Split
 from zafu.data.order import Order
 from zafu.errors import NonFinite
 from zafu.fit import Fit
-from zafu.optim.update import Update
+from zafu.optim.runtime.update import Update
 from zafu.task import Task
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -86,9 +86,10 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
     while (share := progress.share(total, spec.seconds)) < 1:
         begin = perf_counter()
         left = size if total is None else total - progress.samples
-        ids = order.take(progress.samples, min(size, left))
+        ids = order.positions(progress.samples, min(size, left))
         targets = split.count(ids)
-        model.train()
+        if not model.training:
+            model.train()
         loss, waited = backward(objective, ids, targets, progress)
         grad_norm = update.gradients(progress.step)
         before_update = perf_counter()

@@ -1,0 +1,45 @@
+# Each target works on a fresh machine that has Python 3.11 or newer: it makes its own environment.
+PYTHON ?= python3
+ENV := .venv
+BIN := $(ENV)/bin
+READY := $(ENV)/.ready
+DEMO_READY := $(ENV)/.ready-demo
+
+.PHONY: demo test check bench docs clean
+
+demo: $(DEMO_READY)  ## train a language model on Python's own sources, and look at its report
+	$(BIN)/zafu train zafu/recipes/python.yaml
+
+test: $(READY)  ## the whole suite
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: $(READY)  ## style, types, layers, docs that are made from the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --warnings
+	$(BIN)/lint-imports
+	$(BIN)/python docs/make_reference.py --check
+
+bench: $(READY)  ## zafu beside its peers, in one run
+	$(BIN)/pip install --quiet --group bench
+	$(BIN)/python benchmarks/loop/run.py
+
+docs: $(READY)  ## write docs/recipe.md from the schema
+	$(BIN)/python docs/make_reference.py
+
+$(ENV)/bin/pip:
+	$(PYTHON) -m venv $(ENV)
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+
+# torch first: its build for this machine then satisfies whatever else asks for it
+$(DEMO_READY): pyproject.toml | $(ENV)/bin/pip
+	$(BIN)/pip install --quiet "torch>=2.13,<2.14"
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(READY): pyproject.toml | $(DEMO_READY)
+	$(BIN)/pip install --quiet --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf $(ENV) build dist .pytest_cache .ruff_cache .hypothesis

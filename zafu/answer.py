@@ -1,0 +1,103 @@
+"""Answers: what a finished model says, in words and units that a user knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from zafu.artifact import read_json
+from zafu.batch import Batch
+from zafu.data import tokenizer
+from zafu.errors import Refused
+from zafu.loop import key
+from zafu.nets.sampling import Choice, sample
+from zafu.recipe import Recipe
+from zafu.signature import Signature
+
+SAMPLE_TOKENS = 120  # of each continuation in a report
+EXAMPLES = 24  # rows or pictures in a report
+
+
+def continued(
+    module: nn.Module, transform: Path, prompt: str, *, length: int, choice: Choice, seed: int
+) -> Iterator[str]:
+    """The text that continues a prompt, piece by piece; the prompt itself is not repeated.
+
+    A piece is given as soon as its bytes are whole characters. Ends early at the end of a
+    document. Raises Refused for a model that is not of language.
+    """
+    if not (transform / "tokenizer.json").is_file():
+        raise Refused(f"{transform}: expected a language model, found no tokenizer.json")
+    bpe = tokenizer.load(transform)
+    device = next(module.parameters()).device
+    start = [tokenizer.END_ID, *bpe.encode(prompt, add_special_tokens=False).ids]
+    generator = torch.Generator(device).manual_seed(key(seed, len(start), 0))
+    tokens = torch.tensor(start, device=device)
+    found: list[int] = []
+    said = ""
+    for token in sample(module, tokens, length=length, choice=choice, generator=generator):
+        if token == tokenizer.END_ID:
+            break
+        found.append(token)
+        text = bpe.decode(found, skip_special_tokens=False)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield text[len(said) :]
+            said = text
+
+
+def predicted(
+    recipe: Recipe, module: nn.Module, signature: Signature, transform: Path, batch: Batch
+) -> list[dict[str, Any]]:
+    """For each sample the most likely label with its probability, or the predicted numbers."""
+    device = next(module.parameters()).device
+    with torch.inference_mode():
+        logits = module(*batch.to(device).inputs).float().cpu()
+    if recipe.task.kind == "classification":
+        shares = logits.softmax(-1)
+        best = shares.max(-1)
+        named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [{"predicted": _label(signature, i), "probability": p} for i, p in named]
+    if recipe.task.kind == "regression":
+        values = recipe.data.in_units(transform, logits.numpy().astype(np.float64))
+        names = signature.labels or tuple(f"output {i}" for i in range(signature.outputs))
+        return [dict(zip(names, row, strict=True)) for row in values.tolist()]
+    raise Refused(f"task {recipe.task.kind}: expected rows or pictures to predict; use generate")
+
+
+def shown(recipe: Recipe, module: nn.Module, data: Path, split: str) -> list[dict[str, Any]]:
+    """What a report shows of a model: continued prompts, or predictions beside the truth.
+
+    The module is in evaluation mode.
+    """
+    transform = data / "transform"
+    if recipe.task.kind == "language-modeling":
+        choice = Choice(temperature=0.8, top_p=0.95)
+
+        def text(prompt: str) -> str:
+            pieces = continued(
+                module, transform, prompt, length=SAMPLE_TOKENS, choice=choice, seed=recipe.seed
+            )
+            return "".join(pieces)
+
+        return [{"prompt": prompt, "text": text(prompt)} for prompt in recipe.evaluate.prompts]
+    samples = recipe.data.open(data, split)
+    batch = samples.batch(np.arange(min(EXAMPLES, len(samples))))
+    signature = Signature.parse(read_json(data / "signature.json"))
+    answers = predicted(recipe, module, signature, transform, batch)
+    if recipe.task.kind == "classification":
+        true = [_label(signature, i) for i in batch.targets.tolist()]
+    else:
+        true = recipe.data.in_units(transform, batch.targets.double().numpy())[:, 0].tolist()
+    rows = zip(batch.ids.tolist(), answers, true, strict=True)
+    return [
+        {"name": f"{split} {i}", "predicted": next(iter(a.values())), "true": t} for i, a, t in rows
+    ]
+
+
+def _label(signature: Signature, index: int) -> str:
+    return signature.labels[index] if signature.labels else str(index)

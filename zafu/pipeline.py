@@ -1,0 +1,295 @@
+"""The life of a run, in order: prepare, build, train, judge, ship, report.
+
+`events` is a generator of what happens, so that whoever reads it draws, logs or stops. All that
+must survive a crash is written by it; nothing depends on who listens.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from zafu import answer, artifact, checkpoint, loop, tensors, training
+from zafu.checkpoint import State
+from zafu.data.contract import Split
+from zafu.errors import DataError, Interrupted, RecipeError, Refused, ZafuError
+from zafu.evaluate.contract import Baseline
+from zafu.judge import judge
+from zafu.loop import Objective, Step
+from zafu.measure import Measurement
+from zafu.recipe import Recipe
+from zafu.report.page import write as write_report
+from zafu.run import Run, foresee, prepared
+from zafu.signals import Stop, stoppable
+from zafu.signature import Signature
+from zafu.source import parse_yaml
+from zafu.track.metrics import Metrics
+from zafu.training import Judged, Session
+
+
+class Note(NamedTuple):
+    """A sentence for the user."""
+
+    text: str
+
+
+class Began(NamedTuple):
+    """Training starts or goes on."""
+
+    run: Run
+    parameters: int
+    samples: int  # in the training split
+    total: int | None  # samples of the budget; None where it is in seconds
+    done: int  # samples already seen
+    device: str
+
+
+class Finished(NamedTuple):
+    """The run has come to its end."""
+
+    run: Run
+    evaluation: dict[str, Any]
+    report: Path
+
+
+Event = Note | Began | Step | Judged | Finished
+
+
+def train(
+    recipe: Recipe | Path | str,
+    *overrides: str,
+    runs: Path | str = "runs",
+    out: Path | str | None = None,
+) -> Run:
+    """Carry a recipe, or the one in a file, to its end without a word; returns the finished run.
+
+    `overrides` are `path=value` as on the command line. The same call again goes on where it was
+    stopped. Raises what `events` raises.
+    """
+    if isinstance(recipe, Recipe):
+        name, found = "run", recipe
+        for assignment in overrides:
+            path, _, value = assignment.partition("=")
+            found = found.at(path, parse_yaml(value).data)
+    else:
+        name, found = Path(recipe).stem, Recipe.load(Path(recipe), overrides)
+    run = Run(Path(out), found) if out else Run.named(found, name, Path(runs))
+    for _ in events(run):
+        pass
+    return run
+
+
+def events(run: Run) -> Iterator[Event]:
+    """Carry a run to its end, going on from its newest whole checkpoint.
+
+    Raises Interrupted after a signal, with the current step saved; NonFinite, DiskFull, Busy and
+    RecipeError as their docstrings say. The status file tells the truth about each.
+    """
+    if run.finished:
+        yield Note(f"{run.folder} is finished; look at {run.folder / 'report.html'}")
+        return
+    if faults := foresee(run.recipe, run.folder):
+        raise RecipeError(faults)
+    with ExitStack() as stack:
+        stack.enter_context(artifact.only_writer(run.folder))
+        stop = stack.enter_context(stoppable())
+        try:
+            run.begin()
+            run.say("running")
+            data = yield from prepare(run)
+            session = yield from opened(run, data, stop, stack)
+            yield from training.steps(session)
+            yield from finish(session, data)
+        except (ZafuError, GeneratorExit, KeyboardInterrupt) as error:
+            gone = isinstance(error, (Interrupted, GeneratorExit, KeyboardInterrupt))
+            run.say("interrupted" if gone else "failed", message=str(error), **how_far(run))
+            raise
+
+
+def prepare(run: Run) -> Iterator[Event]:
+    """Yields what happens; returns the folder of the prepared data."""
+    begun = perf_counter()
+    data = prepared(run.recipe, run.folder.parent)
+    shutil.copyfile(data / "prepare.json", run.folder / "prepare.json")
+    yield Note(f"data {data.name} is ready after {perf_counter() - begun:.1f} s")
+    return data
+
+
+def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event]:
+    """Build the model and put the newest whole checkpoint into it; returns a Session."""
+    recipe = run.recipe
+    signature = Signature.parse(artifact.read_json(data / "signature.json"))
+    refuse_misfit(recipe, run.folder, signature)
+    if stop:
+        raise Interrupted(f"{stop.signal}: nothing was trained yet; run the same command again")
+    model, update = training.build(run, signature)
+    checkpoint.sweep(run.checkpoints)
+    metrics = stack.enter_context(Metrics(run.folder / "metrics.jsonl"))
+    notes: list[str] = []
+    found = checkpoint.resume(run.checkpoints, model, update, notes.append)
+    state = found[0] if found else State(progress=loop.begin(recipe.fit), data=data.name)
+    if found:
+        notes.append(f"goes on from {found[1].name}")
+    yield from map(Note, notes)
+    metrics.cut(state.progress.step)
+    split = recipe.data.open(data, "train")
+    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed)
+    validation = recipe.data.open(data, "validation")
+    session = Session(run, objective, update, state, metrics, stop, validation)
+    for tracker in recipe.fit.trackers:
+        log = tracker.open(run.folder, name=run.name, recipe=recipe.dump(), step=session.step)
+        stack.callback(log.close)
+        session.logs.append(log)
+    _, total = loop.budget(split, recipe.fit)
+    count = sum(p.numel() for p in model.parameters())
+    device = str(next(model.parameters()).device)
+    yield Began(run, count, len(split), total, state.progress.samples, device)
+    return session
+
+
+def finish(session: Session, data: Path) -> Iterator[Event]:
+    """Ship the weights, judge them on the test split beside the baselines, write the report."""
+    run, model = session.run, session.objective.model
+    if best := training.best_checkpoint(session):
+        checkpoint.load(best, model, session.update)
+        yield Note(f"the best weights are those of {best.name}")
+    with session.update.evaluating():
+        ship(run, model, data, step=session.step)
+        split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
+        scores = judge_split(run.recipe, model, data, split)
+        yield Judged(split, session.step, scores)
+        model.eval()
+        shown = answer.shown(run.recipe, model, data, split)
+        artifact.write_json(run.folder / "samples.json", shown)
+    evaluation = compared(run.recipe, data, split, scores)
+    artifact.write_json(run.folder / "evaluation.json", evaluation)
+    progress = session.state.progress
+    run.say("finished", step=progress.step, of=progress.step, seconds=progress.seconds)
+    yield Finished(run, evaluation, write_report(run.folder))
+
+
+def ship(run: Run, model: nn.Module, data: Path, *, step: int) -> Path:
+    """Publish the model folder: weights, recipe, signature, and what was fitted with them."""
+    recipe = run.recipe
+    weights = tensors.of_module(model)
+
+    def write(part: Path) -> None:
+        shutil.copytree(data / "transform", part, dirs_exist_ok=True)
+        shutil.copyfile(data / "signature.json", part / "signature.json")
+        shutil.copyfile(run.folder / "recipe.yaml", part / "recipe.yaml")
+        signature = Signature.parse(artifact.read_json(data / "signature.json"))
+        if config := recipe.model.hub_config(signature):
+            artifact.write_json(part / "config.json", config)
+        tensors.write(part / checkpoint.MODEL, weights)
+
+    return artifact.publish(
+        run.model,
+        write,
+        kind="model",
+        step=step,
+        parameters=sum(p.numel() for p in model.parameters()),
+        bytes=tensors.size(weights),
+        recipe=recipe.identity(),
+        data=data.name,
+        environment=artifact.read_json(run.folder / "environment.json"),
+    )
+
+
+def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
+    """The module of a finished model folder, in evaluation mode, with recipe and signature."""
+    artifact.verify(folder)
+    recipe = Run.open(folder).recipe
+    signature = Signature.parse(artifact.read_json(folder / "signature.json"))
+    module = recipe.model.build(signature)
+    tensors.into_module(module, tensors.read(folder / checkpoint.MODEL), folder)
+    return module.eval(), recipe, signature
+
+
+def model_folder(folder: Path) -> Path:
+    """The model folder of a run folder or of itself; raises Refused if nothing is finished."""
+    for candidate in (folder / "model", folder):
+        if (candidate / artifact.CARD).is_file() and (candidate / checkpoint.MODEL).is_file():
+            return candidate
+    raise Refused(f"{folder}: expected a finished run; zafu train carries a recipe to its end")
+
+
+def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
+    """All metrics of a finished run's model on a split; the data is prepared again if need be."""
+    run = Run.open(folder)
+    module, recipe, _ = load_model(model_folder(folder))
+    module.to(training.device_of(recipe.fit))
+    return judge_split(recipe, module, prepared(run.recipe, folder.parent), split)
+
+
+def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
+    """What a finished model answers for each sample of a file: its name, then the answer."""
+    transform = model_folder(folder)
+    module, recipe, signature = load_model(transform)
+    module.to(training.device_of(recipe.fit))
+    batch, names = recipe.data.encode(transform, file)
+    answers = answer.predicted(recipe, module, signature, transform, batch)
+    return [{"name": name, **given} for name, given in zip(names, answers, strict=True)]
+
+
+def judge_split(recipe: Recipe, model: nn.Module, data: Path, name: str) -> dict[str, Measurement]:
+    """All metrics of a model on a whole split of prepared data; raises DataError if it is empty."""
+    split = recipe.data.open(data, name)
+    if not len(split):
+        raise DataError(f"{data}: the {name} split is empty; see data.split.{name}")
+    return judge(model, recipe.task, split, batch=recipe.evaluate.batch)
+
+
+def compared(
+    recipe: Recipe, data: Path, split: str, scores: dict[str, Measurement]
+) -> dict[str, Any]:
+    """The scores beside those of the recipe's baselines on the same samples, as plain data."""
+    splits: dict[str, Split] = {
+        "train": recipe.data.open(data, "train"),
+        "test": recipe.data.open(data, split),
+    }
+    raw = recipe.data.documents(data)
+    found = {
+        str(b.kind): _plain(b.measure(recipe.task, splits, raw)) for b in chosen_baselines(recipe)
+    }
+    return {
+        "split": split,
+        "metric": recipe.metric,
+        "higher_is_better": recipe.task.metrics[recipe.metric],
+        "scores": _plain(scores),
+        "baselines": found,
+    }
+
+
+def chosen_baselines(recipe: Recipe) -> tuple[Baseline, ...]:
+    """The recipe's baselines, or the defaults for its task and data."""
+    if recipe.evaluate.baselines is not None:
+        return recipe.evaluate.baselines
+    suited = [
+        kind
+        for kind in Baseline.kinds().values()
+        if kind.default and recipe.task.kind in kind.tasks and recipe.data.gives in kind.gives
+    ]
+    return tuple(kind(kind=kind.tag()) for kind in suited)
+
+
+def refuse_misfit(recipe: Recipe, folder: Path, signature: Signature) -> None:
+    """Raise RecipeError where the prepared data shows what could not be foreseen without it."""
+    faults = [*recipe.model.fits(signature), *foresee(recipe, folder, signature)]
+    if faults:
+        raise RecipeError(faults)
+
+
+def how_far(run: Run) -> dict[str, Any]:
+    """The last saved step, for a status."""
+    saved = checkpoint.complete(run.checkpoints)
+    return {"step": int(saved[-1].name.removeprefix("step-"))} if saved else {"step": 0}
+
+
+def _plain(scores: dict[str, Measurement]) -> dict[str, Any]:
+    return {name: score.dump() for name, score in scores.items()}

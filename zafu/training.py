@@ -1,0 +1,267 @@
+"""Training: the loop, and around it what must be measured, kept and decided between its steps.
+
+An interrupted evaluation is remembered as pending and done first when the run goes on; so the
+decisions that follow from it (the best weights, an early end) do not depend on interruptions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from zafu import checkpoint, loop
+from zafu.checkpoint import State
+from zafu.data.contract import Split
+from zafu.errors import Interrupted, Refused
+from zafu.fit import Fit
+from zafu.judge import answers, unless_stopped, verdict
+from zafu.loop import Objective, Step
+from zafu.measure import Measurement
+from zafu.optim.runtime.update import Update
+from zafu.run import Run
+from zafu.signals import Stop
+from zafu.signature import Signature
+from zafu.track.contract import Log
+from zafu.track.metrics import Metrics
+
+POINTS = 500  # logged lines of a run, about
+EVALUATIONS = 10  # during training, where the recipe does not say
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+class Judged(NamedTuple):
+    """A split was judged."""
+
+    split: str
+    step: int
+    scores: dict[str, Measurement]
+
+
+@dataclass
+class Session:
+    """One process's work on a run: all that training needs, in one place."""
+
+    run: Run
+    objective: Objective
+    update: Update
+    state: State
+    metrics: Metrics
+    stop: Stop
+    validation: Split
+    logs: list[Log] = field(default_factory=list[Log])
+    waiting: list[Step] = field(default_factory=list[Step])  # not yet logged
+    saved_at: float = field(default_factory=perf_counter)
+
+    @property
+    def step(self) -> int:
+        """Updates done so far."""
+        return self.state.progress.step
+
+
+def build(run: Run, signature: Signature) -> tuple[nn.Module, Update]:
+    """The recipe's model with fresh weights on its device, and what updates it."""
+    recipe, spec = run.recipe, run.recipe.fit
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = recipe.model.build(signature)
+    if spec.recompute:
+        if not isinstance(getattr(model, "recompute", None), bool):
+            raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
+        model.recompute = True
+    model.to(device_of(spec))
+    if spec.compile:
+        model.compile()
+    update = Update(
+        model,
+        optimizer=spec.optimizer,
+        schedule=spec.schedule,
+        penalties=spec.penalties,
+        clip=spec.clip,
+        noise=spec.noise,
+        average=spec.average,
+        seed=recipe.seed,
+    )
+    return model, update
+
+
+def device_of(spec: Fit) -> torch.device:
+    """The device that a recipe asks for; raises Refused if it is not there."""
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise Refused("fit.device: expected a CUDA device, found none; use fit.device=cpu")
+    found = "cuda" if spec.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return torch.device(found)
+
+
+def steps(session: Session) -> Iterator[Step | Judged]:
+    """Train to the end of the budget or of patience; a checkpoint of the end is there afterwards.
+
+    Raises Interrupted after a signal, when the current step is saved.
+    """
+    state = session.state
+    if state.pending:
+        yield from evaluate(session)
+    if state.stopped:
+        return
+    every = log_interval(session)
+    for step in loop.fit(session.objective, session.update, state.progress):
+        session.waiting.append(step)
+        if step.index % every == 0:
+            log(session)
+        yield step
+        if evaluation_due(session, step):
+            state.pending = True
+            yield from evaluate(session)
+        if session.stop or save_due(session):
+            save(session)
+        if session.stop:
+            raise Interrupted(
+                f"{session.stop.signal}: step {step.index} is saved; "
+                "run the same command again to go on"
+            )
+        if state.stopped:
+            break
+    save(session)
+
+
+def evaluate(session: Session) -> Iterator[Judged]:
+    """Judge the weights that would be shipped, unless a signal comes first; note what is best."""
+    state, recipe = session.state, session.run.recipe
+    begun = perf_counter()
+    settings = recipe.evaluate
+    with session.update.evaluating():
+        model, task = session.objective.model, recipe.task
+        found = unless_stopped(
+            answers(model, task, session.validation, batch=settings.batch, most=settings.during),
+            session.stop,
+        )
+    if found is None:
+        return
+    scores = verdict(task, session.validation, found)
+    state.pending = False
+    log(session)
+    session.metrics.append(
+        {
+            "step": session.step,
+            "split": "validation",
+            "scores": {name: score.dump() for name, score in scores.items()},
+            "weights": session.update.measurements(),
+            "seconds": perf_counter() - begun,
+        }
+    )
+    for sink in session.logs:
+        values = {f"validation/{name}": score.value for name, score in scores.items()}
+        sink.log(session.step, values)
+    decide(session, scores[recipe.metric].value)
+    yield Judged("validation", session.step, scores)
+
+
+def decide(session: Session, value: float) -> None:
+    """Note whether this is the best evaluation so far, and whether patience is at its end."""
+    state, recipe = session.state, session.run.recipe
+    patience = recipe.fit.early_stopping
+    sign = 1 if recipe.task.metrics[recipe.metric] else -1
+    margin = patience.min_delta if patience else 0.0
+    if state.best_value is None or sign * (value - state.best_value) > margin:
+        state.best_step, state.best_value, state.stale = session.step, value, 0
+        if patience:
+            save(session)
+    else:
+        state.stale += 1
+    state.stopped = bool(patience and state.stale >= patience.patience)
+
+
+def save(session: Session) -> None:
+    """Publish a checkpoint of this step, then remove those that are not needed any more."""
+    begun = perf_counter()
+    log(session)
+    session.metrics.sync()
+    run, state = session.run, session.state
+    model, update = session.objective.model, session.update
+    facts = {"recipe": run.recipe.identity(), "data": state.data}
+    checkpoint.save(run.checkpoints, model, update, state, **facts)
+    pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
+    checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
+    session.saved_at = perf_counter()
+    row = {"step": session.step, "saved": True, "seconds": session.saved_at - begun}
+    session.metrics.append(row)
+    run.say("running", step=session.step, seconds=state.progress.seconds)
+
+
+def log(session: Session) -> None:
+    """Write one line for the steps since the last: means of what varies, sums of what adds up."""
+    if not session.waiting:
+        return
+    rows, session.waiting = session.waiting, []
+    targets = sum(r.targets for r in rows)
+    seconds = sum(r.seconds for r in rows)
+    samples = sum(r.samples for r in rows)
+    values = {
+        "loss": sum(r.loss * r.targets for r in rows) / targets,
+        "grad_norm": sum(r.grad_norm for r in rows) / len(rows),
+        "lr": rows[-1].lr,
+    }
+    row = {
+        "step": rows[-1].index,
+        "steps": len(rows),
+        **values,
+        "samples": samples,
+        "targets": targets,
+        "skipped": sum(not r.applied for r in rows),
+        "seconds": seconds,
+        "seconds_data": sum(r.seconds_data for r in rows),
+        "seconds_update": sum(r.seconds_update for r in rows),
+    }
+    session.metrics.append(row)
+    for sink in session.logs:
+        sink.log(rows[-1].index, {**values, "samples_per_second": samples / seconds})
+
+
+def log_interval(session: Session) -> int:
+    """Steps between logged lines, so that a run has about POINTS of them."""
+    size, total = loop.budget(session.objective.split, session.run.recipe.fit)
+    return 1 if total is None else max(1, math.ceil(total / size / POINTS))
+
+
+def evaluation_due(session: Session, step: Step) -> bool:
+    """Whether the validation split is judged after this step: a function of the step alone."""
+    spec, progress = session.run.recipe.fit, session.state.progress
+    if not len(session.validation):
+        return False
+    if spec.evaluate_every:
+        return step.index % spec.evaluate_every == 0
+    _, total = loop.budget(session.objective.split, spec)
+    after = progress.share(total, spec.seconds)
+    if total:
+        before = (progress.samples - step.samples) / total
+    else:
+        before = (progress.seconds - step.seconds) / (spec.seconds or math.inf)
+    return math.floor(after * EVALUATIONS) > math.floor(before * EVALUATIONS)
+
+
+def save_due(session: Session) -> bool:
+    """Whether a checkpoint is written after this step; weights do not depend on it."""
+    every = session.run.recipe.fit.save_every
+    if every:
+        return session.step % every == 0
+    return perf_counter() - session.saved_at > SECONDS_BETWEEN_SAVES
+
+
+def patience_of(run: Run) -> bool:
+    """Whether the best checkpoint of this run is needed at its end."""
+    return run.recipe.fit.early_stopping is not None
+
+
+def best_checkpoint(session: Session) -> Path | None:
+    """The checkpoint whose weights are shipped, where that is not simply the last."""
+    if not patience_of(session.run) or session.state.best_step is None:
+        return None
+    return session.run.checkpoints / checkpoint.name_of(session.state.best_step)
