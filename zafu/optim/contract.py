@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -12,6 +13,9 @@ from zafu.spec import Family, Spec
 
 if TYPE_CHECKING:
     import torch
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]  # of what is kept, such as a momentum or a beta
 
 
 class Group(Spec):
@@ -38,4 +42,19 @@ class Optimizer(Family):
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]]) -> Sequence[torch.optim.Optimizer]:
-        """The torch optimizers over parameter groups (`params`, `names`, `lr`, `weight_decay`)."""
+        """The torch optimizers over parameter groups.
+
+        A group holds `params` (pairs of name and parameter), `lr`, `weight_decay`, `lr_scale` (by
+        which `lr` was scaled) and `hidden` (the names of its matrices between embedding and head).
+        """
+
+    @abstractmethod
+    def state_shapes(self, shape: tuple[int, ...], *, hidden: bool) -> dict[str, tuple[int, ...]]:
+        """What the torch optimizer keeps of a parameter between steps: shapes by torch's names."""
+
+    @property
+    def state_per_parameter(self) -> float:
+        """Numbers kept for each weight of a large hidden matrix; times 4 for bytes in float32."""
+        side = 4096
+        shapes = self.state_shapes((side, side), hidden=True).values()
+        return round(sum(math.prod(shape) for shape in shapes) / side**2, 2)

@@ -1,0 +1,29 @@
+"""Techniques that would undo one another when they move the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from zafu.errors import Fault
+from zafu.optim.averaging import Average
+from zafu.optim.contract import Optimizer
+from zafu.optim.penalties import L1, ElasticNet, Penalty
+from zafu.optim.schedule_free import ScheduleFree
+
+
+def clashes(
+    optimizer: Optimizer, penalties: Sequence[Penalty], average: Average | None
+) -> Iterable[Fault]:
+    """Faults of the combination, with paths relative to what holds all three.
+
+    Schedule-free judges an average of its own: a second one has no meaning, and what a proximal
+    step sets to 0 would not be 0 in it.
+    """
+    if not isinstance(optimizer, ScheduleFree):
+        return
+    if average is not None:
+        yield Fault("average", "none with schedule-free, which averages itself", average.kind)
+    for index, penalty in enumerate(penalties):
+        if isinstance(penalty, (L1, ElasticNet)) and penalty.method == "proximal":
+            path = f"penalties.{index}.method"
+            yield Fault(path, "subgradient with schedule-free", "proximal")

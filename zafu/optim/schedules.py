@@ -1,0 +1,108 @@
+"""Schedules: the factor on the learning rate as training goes on.
+
+A schedule is a pure function of the share of the budget that is spent, so that it means the same
+for a budget in steps, epochs, tokens or seconds, and a resumed run needs no state.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Literal, final
+
+from pydantic import Field
+
+from zafu.errors import Fault
+from zafu.spec import Family
+
+
+class Schedule(Family):
+    """How the learning rate changes while the budget is spent."""
+
+    kind: str
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the budget in which the factor grows linearly from 0 to 1, 0 <= w < 1."""
+
+    def factor(self, progress: float) -> float:
+        """The factor, 0 to 1, for the step before which this share of the budget is spent.
+
+        `progress` beyond 1, as when a budget in seconds runs over, counts as 1.
+        """
+        progress = min(max(progress, 0.0), 1.0)
+        if progress < self.warmup:
+            return progress / self.warmup
+        return self.after((progress - self.warmup) / (1 - self.warmup))
+
+    @abstractmethod
+    def after(self, progress: float) -> float:
+        """The factor at this share, 0 to 1, of what follows the warm-up: never growing."""
+
+
+@final
+class Constant(Schedule):
+    """The same learning rate from the end of the warm-up on."""
+
+    kind: Literal["constant"] = "constant"
+
+    def after(self, progress: float) -> float:
+        """1."""
+        return 1.0
+
+
+@final
+class Linear(Schedule):
+    """Down to the floor along a straight line."""
+
+    kind: Literal["linear"] = "linear"
+    floor: float = Field(0.0, ge=0, le=1)
+    """Factor at the end, 0 to 1."""
+
+    def after(self, progress: float) -> float:
+        """As `torch.optim.lr_scheduler.LinearLR` from 1 to `floor`."""
+        return _between(self.floor, 1 - progress)
+
+
+@final
+class Cosine(Schedule):
+    """Down to the floor along half a cosine: Loshchilov & Hutter, 2016 (arXiv:1608.03983)."""
+
+    kind: Literal["cosine"] = "cosine"
+    floor: float = Field(0.0, ge=0, le=1)
+    """Factor at the end, 0 to 1."""
+
+    def after(self, progress: float) -> float:
+        """As `torch.optim.lr_scheduler.CosineAnnealingLR`, without restarts."""
+        return _between(self.floor, (1 + math.cos(math.pi * progress)) / 2)
+
+
+@final
+class WSD(Schedule):
+    """Warm up, stay, decay: Hu et al., 2024 (arXiv:2404.06395).
+
+    What was trained up to the decay can be trained on with a larger budget. The decay by
+    1 - sqrt(share): Hägele et al., 2024 (arXiv:2405.18392), who found it better than a line.
+    """
+
+    kind: Literal["wsd"] = "wsd"
+    decay: float = Field(0.2, gt=0, le=1)
+    """Share of the budget, at its end, in which the factor falls, 0 < d <= 1."""
+    shape: Literal["sqrt", "linear"] = "sqrt"
+    """How it falls: by 1 - sqrt(share of the decay), or along a line."""
+    floor: float = Field(0.0, ge=0, le=1)
+    """Factor at the end, 0 to 1."""
+
+    def check(self) -> Iterable[Fault]:
+        """Warm-up and decay must fit into the budget."""
+        if self.warmup + self.decay > 1:
+            yield Fault("decay", "warmup + decay <= 1", f"{self.warmup + self.decay:g}")
+
+    def after(self, progress: float) -> float:
+        """1 until the decay begins."""
+        length = self.decay / (1 - self.warmup)
+        share = max(0.0, 1 - (1 - progress) / length)
+        return _between(self.floor, 1 - (math.sqrt(share) if self.shape == "sqrt" else share))
+
+
+def _between(floor: float, height: float) -> float:
+    return min(1.0, floor + (1 - floor) * height)
