@@ -7,7 +7,7 @@ and must travel with the model: tokenizer, statistics, names) and the arrays of 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -93,4 +93,15 @@ class Data(Family):
 
     @abstractmethod
     def encode(self, transform: Path, file: Path) -> tuple[Batch, list[str]]:
-        """New samples from a file by what was fitted, with a name for each; targets may be absent."""
+        """New samples from a file by what was fitted, with a name for each.
+
+        Absent targets are -100 for classes and tokens, nan for numbers.
+        """
+
+    def documents(self, folder: Path) -> Callable[[str], Iterator[bytes]] | None:
+        """A function from a split's name to its raw documents, for text; None for other data."""
+        return None
+
+    def in_units(self, transform: Path, values: np.ndarray) -> np.ndarray:
+        """Predicted or true numbers `(n, outputs)` in the units of the data."""
+        return values

@@ -1,0 +1,84 @@
+"""Digits: 1,797 handwritten digits of 8x8 pixels that come with scikit-learn.
+
+Alpaydin & Kaynak, 1998, "Optical Recognition of Handwritten Digits" (UCI), its test part. Read
+from the file in scikit-learn's package, without importing scikit-learn.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, final
+
+import numpy as np
+
+from zafu.data import arrays, decode, pixels
+from zafu.data.contract import SPLITS, Data
+from zafu.data.deal import deal
+from zafu.data.hashing import fingerprints
+from zafu.errors import DataError, MissingExtra
+from zafu.signature import Pixels, Signature
+
+if TYPE_CHECKING:
+    from zafu.batch import Batch
+
+_LABELS = tuple("0123456789")
+_INK = 16  # a stored pixel is 0 (paper) to 16 (ink)
+
+
+@final
+class Digits(Data):
+    """Small handwritten digits to classify: real, and there without a download."""
+
+    kind: Literal["digits"] = "digits"
+    gives: ClassVar[str] = "pixels"
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
+    needs: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn", "sklearn"),)
+
+    def foreseen(self, task: str) -> Signature:
+        """One channel of 8x8 pixels, ten classes."""
+        inputs = Pixels(channels=1, height=8, width=8)
+        return Signature(inputs=inputs, outputs=len(_LABELS), labels=_LABELS)
+
+    def sources(self) -> Sequence[Path]:
+        """The file in scikit-learn's package; none where that is not installed."""
+        package = importlib.util.find_spec("sklearn")
+        if package is None or package.origin is None:
+            return ()
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if not file.is_file():
+            raise DataError(f"{file}: expected the digits of scikit-learn, found no such file")
+        return (file,)
+
+    def samples_foreseen(self, files: Sequence[Path]) -> int:
+        """All digits."""
+        return 1797
+
+    def prepare(self, folder: Path, *, task: str, seed: int) -> None:
+        """Write the digits of each split; raises MissingExtra without scikit-learn."""
+        if not (files := self.sources()):
+            raise MissingExtra("scikit-learn", "sklearn")
+        with gzip.open(files[0], "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.int64)
+        shown = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8)
+        prints = fingerprints(picture.tobytes() for picture in shown)
+        dealt = deal(prints, self.split, seed=seed, what="digits")
+        for split in SPLITS:
+            ids = dealt[split]
+            stored = {"pixels": shown[ids], "targets": table[ids, -1]}
+            arrays.write_arrays(folder / split, stored)
+        report = arrays.report(len(table), {}, dealt)
+        arrays.describe(folder, pixels.fit(folder, _LABELS), report)
+
+    def open(self, folder: Path, split: str) -> pixels.Pictures:
+        """The digits of a split."""
+        return pixels.open_split(folder, split)
+
+    def encode(self, transform: Path, file: Path) -> tuple[Batch, list[str]]:
+        """New pictures of light ink on dark paper, one or all below a folder; no classes (-100)."""
+        fitted = pixels.load(transform)
+        shown, names = decode.new_pictures(fitted, file)
+        ink = np.rint(shown * (_INK / 255)).astype(np.uint8)
+        return pixels.unlabelled(fitted, ink), names
