@@ -15,6 +15,7 @@ from pydantic import Field
 from zafu.errors import Fault
 from zafu.optim.adamw import AdamW
 from zafu.optim.averaging import Average
+from zafu.optim.clashes import clashes
 from zafu.optim.contract import Optimizer
 from zafu.optim.gradient import Clip, Noise
 from zafu.optim.penalties import Penalty
@@ -105,6 +106,7 @@ class Fit(Spec):
         if self.micro_batch is None and self.batch == "all":
             hint = "micro_batch=256 sums the whole split in pieces that fit into memory"
             yield Fault("micro_batch", "a size, as batch is all", "nothing", hint=hint)
+        yield from clashes(self.optimizer, self.penalties, self.average)
 
     def goal(self) -> str:
         """The budget in words, such as `300 steps`."""

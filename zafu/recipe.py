@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from zafu.artifact import digest_file
 from zafu.data.contract import Data
@@ -18,7 +20,7 @@ from zafu.evaluate.contract import Evaluate
 from zafu.fit import Fit
 from zafu.models.contract import Model
 from zafu.source import Source, read
-from zafu.spec import Family, Spec, did_you_mean, digest_of
+from zafu.spec import Family, Spec, did_you_mean, digest_of, in_part
 from zafu.task import Task
 
 
@@ -46,12 +48,12 @@ class Recipe(Spec):
         faults: list[Fault] = []
         try:
             recipe = super().parse(value, where)
-            sections: Mapping[str, Any] = dict(recipe)
         except RecipeError as error:
-            recipe, faults = None, list(error.faults)
-            sections = _sound_sections(cls, value)
-        for check in _CHECKS:
-            faults += _checked(check, sections, where)
+            faults, recipe = list(error.faults), in_part(cls, value)
+        if recipe is not None:
+            known = {fault.path for fault in faults}
+            found = [f for check in _CHECKS for f in _checked(check, recipe, faulty=bool(known))]
+            faults += [replace(f, where=where(f.path)) for f in found if f.path not in known]
         if faults or recipe is None:
             raise RecipeError(faults)
         return recipe
@@ -122,7 +124,7 @@ def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
     signature = data.foreseen(task.kind)
     if signature and data.gives in model.takes:
         for fault in model.fits(signature):
-            yield Fault(f"model.{fault.path}", fault.expected, fault.found, hint=fault.hint)
+            yield replace(fault, path=f"model.{fault.path}")
 
 
 def _metric_belongs_to_task(task: Task, evaluate: Evaluate) -> Iterator[Fault]:
@@ -143,7 +145,7 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
     try:
         files = data.sources()
     except DataError as error:
-        yield Fault("data", "data that can be read", str(error))
+        yield Fault("data", "data that can be read", " ".join(str(error).split()))
         return
     count = data.samples_foreseen(files)
     shares = {"validation": data.split.validation, "test": data.split.test}
@@ -204,25 +206,10 @@ def _inside(path: str, value: object) -> Iterator[tuple[str, Family]]:
 
 
 def _checked(
-    check: Callable[..., Iterator[Fault]], sections: Mapping[str, Any], where: Callable[[str], str]
+    check: Callable[..., Iterator[Fault]], recipe: Recipe, *, faulty: bool
 ) -> Iterator[Fault]:
-    """The faults that a check finds, if the parts that it asks for by name are sound."""
-    names = list(inspect.signature(check).parameters)
-    if all(name in sections for name in names):
-        for fault in check(*(sections[name] for name in names)):
-            yield Fault(fault.path, fault.expected, fault.found, where(fault.path), fault.hint)
-
-
-def _sound_sections(recipe: type[Recipe], value: object) -> dict[str, Any]:
-    """The parts that are sound on their own, so that their meaning can be checked as well."""
-    sections: dict[str, Any] = {}
-    given = value if isinstance(value, Mapping) else {}
-    for name, field in recipe.model_fields.items():
-        if name not in given and not field.is_required():
-            sections[name] = field.default
-        elif name in given:
-            try:
-                sections[name] = TypeAdapter(field.annotation).validate_python(given[name])
-            except ValidationError:
-                continue  # its faults are in the list already
-    return sections
+    """The faults that a check finds; in a faulty recipe, before it comes to a faulty part."""
+    with suppress(AttributeError) if faulty else nullcontext():
+        parts = [getattr(recipe, name) for name in inspect.signature(check).parameters]
+        for fault in check(*parts):
+            yield fault

@@ -14,18 +14,29 @@ import json
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from inspect import isabstract
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic import ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from zafu.errors import Fault, RecipeError
 
 F = TypeVar("F", bound="Family")
+S = TypeVar("S", bound="Spec")
 _FAMILY = "x-family"  # marks, until all kinds are known, where a family stands in a schema
 FAULTS = "zafu_faults"  # the type of an error that carries a list of Faults
 
@@ -181,16 +192,70 @@ def faults_of(
     merged: dict[str, Fault] = {}
     for detail in error.errors(include_url=False):
         for fault in _translate(detail, spec, value):
-            place = fault.where or where(fault.path)
             known = merged.get(fault.path)
             if known and known.expected != fault.expected:
                 expected = f"{known.expected} or {fault.expected}"
-                merged[fault.path] = Fault(fault.path, expected, known.found, place, known.hint)
-            else:
-                merged[fault.path] = Fault(
-                    fault.path, fault.expected, fault.found, place, fault.hint
-                )
-    return list(merged.values())
+                fault = replace(known, expected=expected)
+            merged[fault.path] = fault
+    further = [f for f in checked_in_part(spec, value) if f.path not in merged]
+    return [replace(f, where=f.where or where(f.path)) for f in [*merged.values(), *further]]
+
+
+def in_part(spec: type[S], value: object) -> S | None:
+    """The Spec as far as its fields are sound: to read one that is not raises AttributeError.
+
+    So a check of meaning can be tried on a faulty Spec, and ends where it would lean on a fault.
+    """
+    if isinstance(value, spec):
+        return value
+    if issubclass(spec, Family) and spec._root:
+        kind = value.get("kind") if isinstance(value, Mapping) else value
+        technique = spec.kinds().get(kind) if isinstance(kind, str) else None
+        return in_part(technique, value) if technique else None
+    given = _frozen(dict(value)) if isinstance(value, Mapping) else {}
+    sound: dict[str, Any] = {}
+    for name, field in spec.model_fields.items():
+        if name in given:
+            try:
+                sound[name] = _adapter(field).validate_python(given[name])
+            except ValidationError:
+                inner = _inner_spec(field)
+                below = in_part(inner, given[name]) if inner else None
+                if below is not None:
+                    sound[name] = below
+        elif not field.is_required():
+            sound[name] = field.default
+    part = spec.model_construct()
+    part.__dict__.clear()
+    part.__dict__.update(sound)
+    return part
+
+
+def checked_in_part(spec: type[Spec], value: object) -> list[Fault]:
+    """What `check` finds in a Spec with faulty fields, and below, before it comes to a fault."""
+    found: list[Fault] = []
+    part = in_part(spec, value)
+    if part is not None:
+        with suppress(AttributeError):
+            for fault in part.check():
+                found.append(fault)  # noqa: PERF402 - what came before an AttributeError counts
+    for name, field in spec.model_fields.items():
+        inner = _inner_spec(field)
+        if isinstance(value, Mapping) and isinstance(value.get(name), Mapping) and inner:
+            if not issubclass(inner, Family):  # a Family has done so for its own
+                found += [_below(name, fault) for fault in checked_in_part(inner, value[name])]
+    return found
+
+
+def _inner_spec(field: FieldInfo) -> type[Spec] | None:
+    return next((c for c in _classes(field.annotation) if issubclass(c, Spec)), None)
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):  # it brings its own configuration
+        return TypeAdapter(kind)
+    return TypeAdapter(Annotated[kind, field], config=Spec.model_config)
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -355,11 +420,11 @@ def _expected(detail: ErrorDetails) -> str:
 
 def _spec_at(spec: type[Spec], path: str) -> type[Spec] | None:
     for key in filter(None, path.split(".")):
-        annotation = None if key.isdigit() else fields_of(spec).get(key)
-        inner = [c for c in _classes(annotation) if issubclass(c, Spec)]
+        field = None if key.isdigit() else spec.model_fields.get(key)
+        inner = _inner_spec(field) if field else None
         if not inner:
             return None
-        spec = inner[0]
+        spec = inner
     return spec
 
 
