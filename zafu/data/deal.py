@@ -1,7 +1,8 @@
 """Dealing: which sample goes to which split, decided by its content before anything is fitted.
 
 A keyed hash of the content decides, so equal samples share a split (none leaks from training into
-the test), and adding or removing samples moves no other.
+the test), and adding or removing samples moves no other. Only where so few are left that a split
+would be empty, the hash ranks the samples and each split has its share of the ranks, at least one.
 """
 
 from __future__ import annotations
@@ -24,14 +25,31 @@ def deal(prints: np.ndarray, shares: Shares, *, seed: int, what: str) -> dict[st
     Raises DataError if a split that has a share would be empty; `what` names the samples.
     """
     chance = (mix(prints ^ key(seed)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
-    test = chance < shares.test
-    validation = ~test & (chance < shares.test + shares.validation)
-    masks = {"train": ~(test | validation), "validation": validation, "test": test}
+    dealt = _below(chance, shares.test, shares.test + shares.validation)
     wanted = {"train": 1.0, "validation": shares.validation, "test": shares.test}
+    if any(wanted[split] and not len(dealt[split]) for split in SPLITS):
+        different, ranks = np.unique(chance, return_inverse=True)
+        test, validation = (
+            _at_least_one(s, len(different)) for s in (shares.test, shares.validation)
+        )
+        dealt = _below(ranks, test, test + validation)
     refuse(
         f"{len(prints)} {what} ({len(np.unique(prints))} different) leave none for the {split} "
         f"split: expected more {what}, or other shares in data.split"
         for split in SPLITS
-        if wanted[split] > 0 and not masks[split].any()
+        if wanted[split] and not len(dealt[split])
     )
-    return {split: np.flatnonzero(masks[split]) for split in SPLITS}
+    return dealt
+
+
+def _below(values: np.ndarray, test: float, validation: float) -> dict[str, np.ndarray]:
+    """The positions of values below the first bound, below the second, and of the others."""
+    return {
+        "train": np.flatnonzero(values >= validation),
+        "validation": np.flatnonzero((values >= test) & (values < validation)),
+        "test": np.flatnonzero(values < test),
+    }
+
+
+def _at_least_one(share: float, count: int) -> int:
+    return max(1, round(share * count)) if share else 0

@@ -29,10 +29,11 @@ def find(patterns: Iterable[str]) -> list[tuple[str, Path]]:
     faults: list[str] = []
     for pattern in patterns:
         root, rest = _root(pattern)
-        below = (path.relative_to(root) for path in root.glob(rest) if path.is_file())
+        below = (path.relative_to(root) for path in root.glob(rest))
         names = [name for name in below if not any(part.startswith(".") for part in name.parts)]
         if pattern.startswith(STDLIB):
             names = [name for name in names if _of_library(name)]
+        names = [name for name in names if (root / name).is_file()]
         if not names:
             faults.append(f"{pattern}: expected files, found none under {root.resolve()}")
         for name in names:

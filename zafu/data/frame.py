@@ -102,12 +102,10 @@ def as_numbers(frame: Frame, name: str) -> tuple[pl.Series, list[str]]:
     column = frame.rows[name]
     if column.dtype == pl.String:
         numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
-    elif column.dtype.is_numeric() or column.dtype == pl.Boolean:
+    elif column.dtype.is_numeric() or isinstance(column.dtype, (pl.Boolean, pl.Null)):
         numbers = column.cast(pl.Float64)
     else:
-        return column.cast(pl.Null, strict=False), [
-            f"column {name!r}: expected numbers, found {column.dtype}"
-        ]
+        return column, [f"column {name!r}: expected numbers, found {column.dtype}"]
     bad = (numbers.is_null() & column.is_not_null()) | numbers.is_infinite().fill_null(False)
     faults: list[str] = []
     if rows := bad.arg_true().to_list():
@@ -154,9 +152,9 @@ def _read_one(path: Path, missing: Sequence[str]) -> pl.DataFrame:
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         separator = "," if suffix == ".csv" else "\t"
-        table = pl.read_csv(path, separator=separator, infer_schema=False)
+        table = pl.read_csv(path, separator=separator, infer_schema=False, glob=False)
     elif suffix == ".parquet":
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)
     elif suffix in (".jsonl", ".ndjson"):
         table = pl.read_ndjson(path, infer_schema_length=None)
     else:

@@ -13,6 +13,7 @@ from zafu.data import arrays
 from zafu.signature import Pixels, Signature
 from zafu.spec import Spec
 
+SMALL = 1 << 24  # pixels of a split that is normalized once, as 64 MiB, not batch by batch
 _CHUNK = 1024  # pictures summed at once: bounds memory
 
 
@@ -35,9 +36,11 @@ class Pictures:
 
     def __init__(self, pixels: np.ndarray, targets: np.ndarray, fitted: Fitted) -> None:
         shape = (len(fitted.mean), 1, 1)
-        self._pixels, self._targets = pixels, targets
+        self._targets = targets
         self._mean = np.array(fitted.mean, np.float32).reshape(shape)
         self._scale = (1 / np.array(fitted.std)).astype(np.float32).reshape(shape)
+        self._in_memory = pixels.size <= SMALL
+        self._pixels = self._normalized(pixels) if self._in_memory else pixels
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -55,10 +58,16 @@ class Pictures:
         """The pictures at these positions, `(batch, channels, height, width)` float32."""
         import torch
 
-        pixels = np.subtract(self._pixels.take(ids, 0), self._mean, dtype=np.float32)
-        pixels *= self._scale
+        pixels = self._pixels.take(ids, 0)
+        if not self._in_memory:
+            pixels = self._normalized(pixels)
         targets = self._targets.take(ids, 0)
         return Batch((torch.from_numpy(pixels),), torch.from_numpy(targets), ids)
+
+    def _normalized(self, pixels: np.ndarray) -> np.ndarray:
+        found = np.subtract(pixels, self._mean, dtype=np.float32)
+        found *= self._scale
+        return found
 
 
 def fit(folder: Path, labels: tuple[str, ...]) -> Signature:
