@@ -28,7 +28,7 @@ def test_an_epoch_longer_than_a_block_is_a_permutation(n: int) -> None:
     assert np.array_equal(np.sort(ids), np.arange(n))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(SEEDS)
 def test_epochs_and_seeds_differ(seed: int) -> None:
     order = Order(50, seed)
@@ -57,19 +57,19 @@ def test_any_cut_into_batches_gives_the_same_stream(
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 6, 12])
 def test_slices_of_ranks_make_up_the_global_batch(world: int) -> None:
     n, batch, per_rank = 1797, 24, 24 // world
-    ranks = [Order(n, 3) for _ in range(world)]
+    whole, ranks = Order(n, 3), [Order(n, 3) for _ in range(world)]
 
     for start in range(0, 3 * n, batch):
         slices = [o.positions(start + r * per_rank, per_rank) for r, o in enumerate(ranks)]
 
-        assert np.array_equal(np.concatenate(slices), Order(n, 3).positions(start, batch))
+        assert np.array_equal(np.concatenate(slices), whole.positions(start, batch))
 
 
 def test_a_stream_goes_on_from_any_position_without_what_came_before() -> None:
     order = Order(1000, 9)
-    before = [order.positions(start, 64).tolist() for start in range(0, 40_000, 64)]
+    before = [order.positions(start, 64).tolist() for start in range(0, 40_000, 640)]
 
-    resumed = [Order(1000, 9).positions(start, 64).tolist() for start in range(0, 40_000, 64)]
+    resumed = [Order(1000, 9).positions(start, 64).tolist() for start in range(0, 40_000, 640)]
 
     assert resumed == before
 

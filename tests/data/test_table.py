@@ -30,7 +30,7 @@ def of_sklearn(load: object, target: str = "target") -> pl.DataFrame:
 def library() -> pl.DataFrame:
     """What can be said of each module of the standard library: numbers, text and truth values."""
     rows = []
-    for name, path in find(["stdlib:*.py"]):
+    for name, path in find(["stdlib:[_a-g]*.py"]):
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         first = tree.body[0] if tree.body else None
@@ -143,8 +143,8 @@ def test_a_table_in_several_files_is_one_table(tmp_path: Path) -> None:
     rows = library()
     settings = {"target": "private", "ignore": ["name"]}
     one = prepared(tmp_path / "one", parse(write(rows, tmp_path / "rows.csv"), **settings))
-    write(rows[:80], tmp_path / "part1.csv")
-    write(rows[80:].select(sorted(rows.columns)), tmp_path / "part2.csv")
+    write(rows[:40], tmp_path / "part1.csv")
+    write(rows[40:].select(sorted(rows.columns)), tmp_path / "part2.csv")
 
     two = prepared(tmp_path / "two", parse(f"{tmp_path}/part*.csv", **settings))
 
