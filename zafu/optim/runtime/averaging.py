@@ -24,6 +24,8 @@ class Averaging:
             for name, tensor in [*model.named_parameters(), *model.named_buffers()]
             if name in saved and tensor.is_floating_point()
         }
+        # in bfloat16 a small weight would leave the mean where it is
+        self._dtypes = [torch.promote_types(t.dtype, torch.float32) for t in self._own.values()]
         self._mean: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -31,9 +33,9 @@ class Averaging:
         """Take in the model's present state, if it is due after this step."""
         if not self._average.due(step, progress):
             return
-        new = [own.detach().to(_wide(own)) for own in self._own.values()]
+        new = [own.to(dtype) for own, dtype in zip(self._own.values(), self._dtypes, strict=True)]
         if not self._mean:
-            self._mean = {n: t.clone() for n, t in zip(self._own, new, strict=True)}
+            self._mean = {n: t.detach().clone() for n, t in zip(self._own, new, strict=True)}
         else:
             weight = self._average.weight(self.count)
             torch._foreach_lerp_(list(self._mean.values()), new, weight)
@@ -59,8 +61,3 @@ class Averaging:
             for name, own in self._own.items()
             if count
         }
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    # in bfloat16 a small weight would leave the mean where it is
-    return torch.promote_types(tensor.dtype, torch.float32)
