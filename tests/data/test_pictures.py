@@ -1,3 +1,4 @@
+import importlib.util
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from zafu.data import pixels
 from zafu.data.digits import Digits
 from zafu.data.images import Images
-from zafu.errors import DataError
+from zafu.errors import DataError, MissingExtra
 
 TASK = "classification"
 
@@ -218,3 +219,15 @@ def test_one_class_is_not_enough(photos: Path, tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"at least 2 folders, found \['only'\]"):
         prepared(tmp_path / "p", Images(folder=str(tmp_path)))
+
+
+def test_an_absent_package_is_named_with_the_line_that_installs_it(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    assert Digits().sources() == ()
+    with pytest.raises(MissingExtra, match=r"scikit-learn: pip install 'zafu\[sklearn\]'"):
+        prepared(tmp_path / "d", Digits())
+    with pytest.raises(MissingExtra, match=r"pillow: pip install 'zafu\[image\]'"):
+        prepared(tmp_path / "p", Images(folder=str(photos)))
