@@ -84,9 +84,7 @@ def read(file: Path) -> Source:
 def parse_yaml(text: str, file: str = "") -> Source:
     """The value of a YAML text (not always a mapping) with the line of each path."""
     try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
-        if aliases > ALIASES:
-            raise RecipeError([Fault("", f"at most {ALIASES} aliases", str(aliases), file)])
+        _refuse_tags_and_many_aliases(text, file)
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -100,6 +98,18 @@ def parse_yaml(text: str, file: str = "") -> Source:
     if reader.faults:
         raise RecipeError(reader.faults)
     return Source(data, file, reader.lines)
+
+
+def _refuse_tags_and_many_aliases(text: str, file: str) -> None:
+    """Raise RecipeError for what plain data has no need of and what could make it explode."""
+    aliases = 0
+    for event in yaml.parse(text):
+        aliases += isinstance(event, yaml.AliasEvent)
+        if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag:
+            where = f"{file}:{event.start_mark.line + 1}"
+            raise RecipeError([Fault("", "no tag", event.tag, where)])
+    if aliases > ALIASES:
+        raise RecipeError([Fault("", f"at most {ALIASES} aliases", str(aliases), file)])
 
 
 class _Reader:
@@ -118,8 +128,6 @@ class _Reader:
         if depth > DEPTH or self.values > VALUES:
             limit = f"at most {VALUES} values and {DEPTH} levels"
             raise RecipeError([Fault(path, limit, where=f"{self.file}:{line}")])
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            self.fault(path, "no tag", node.tag, line)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):

@@ -20,7 +20,7 @@ class Seconds(float):
         hours, minutes = divmod(minutes, 60)
         if hours:
             return f"{hours} h {minutes:02d} min"
-        return f"{minutes} min {seconds:02d} s" if minutes else f"{float(self):.1f} s"
+        return f"{minutes} min {seconds:02d} s" if minutes else f"{self + 0.0:.3g} s"
 
     __format__ = object.__format__
 
