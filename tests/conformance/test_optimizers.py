@@ -35,7 +35,10 @@ KINDS = Optimizer.kinds()
 VARIANTS: dict[str, tuple[dict[str, object], ...]] = {
     "sgd": ({"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}),
     "rmsprop": ({"momentum": 0.9, "centered": True},),
-    "muon": ({"adjust_lr": "original", "adamw_lr": 3e-3, "nesterov": False},),
+    "muon": (
+        {"adjust_lr": "original", "adamw_lr": 3e-3, "nesterov": False},
+        {"arithmetic": "bfloat16"},
+    ),
     **{kind: ({"weight_decay": 0.1},) for kind in ("adam", "adamw", "adagrad", "nadam", "lion")},
     "adafactor": ({"weight_decay": 0.1, "d": 2.0},),
     "schedule-free": ({"weight_decay": 0.1},),
@@ -207,13 +210,19 @@ PEERS: dict[str, Callable[[Groups, Groups], list[torch.optim.Optimizer]]] = {
 }
 
 
+SETTINGS_OF_PEERS: dict[str, dict[str, object]] = {
+    "sgd": {"momentum": 0.9, "nesterov": True},
+    "muon": {"arithmetic": "bfloat16"},
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_twenty_steps_are_those_of_torch_bit_for_bit(kind: str) -> None:
     if kind not in PEERS:
         own = HERE.parent / "optim" / f"test_{kind.replace('-', '_')}.py"
         assert own.is_file(), "what torch does not have is compared with its formula in a file"
         return
-    settings = {"momentum": 0.9, "nesterov": True} if kind == "sgd" else {}
+    settings = SETTINGS_OF_PEERS.get(kind, {})
     ours, theirs = network(), network()
     update = plain_update(ours, KINDS[kind](weight_decay=0.1, **settings))
     matrices = [p for p in theirs.parameters() if p.ndim == 2]

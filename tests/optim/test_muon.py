@@ -5,6 +5,7 @@ from torch import nn
 from zafu.errors import Refused
 from zafu.nets.decoder import Decoder, Shape
 from zafu.optim.muon import Muon
+from zafu.optim.runtime.muon import MuonFloat32, orthogonalized
 from zafu.optim.runtime.parameters import hidden_matrices, parameter_groups
 
 
@@ -80,3 +81,44 @@ def test_a_model_without_a_hidden_matrix_is_refused() -> None:
 
     with pytest.raises(Refused, match="expected a matrix before the last layer"):
         spec.build(parameter_groups(model, spec))
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("adjust", ["original", "match_rms_adamw"])
+def test_in_float32_it_moves_as_torchs_does_but_for_its_rounding(
+    nesterov: bool, adjust: str
+) -> None:
+    ours, theirs = (
+        [
+            nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+            for shape in ((12, 24), (24, 12), (24, 12))
+        ]
+        for _ in range(2)
+    )
+    settings = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.9, "nesterov": nesterov}
+    settings |= {"ns_steps": 5, "adjust_lr_fn": adjust}
+    full, rounded = MuonFloat32(ours, **settings), torch.optim.Muon(theirs, **settings)
+    random = torch.Generator().manual_seed(1)
+
+    for _ in range(3):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(a.shape, generator=random)
+            b.grad = a.grad.clone()
+        full.step()
+        rounded.step()
+
+    for a, b in zip(ours, theirs, strict=True):
+        # bfloat16 has 8 bits: each of the 5 iterations rounds by up to 2^-9
+        torch.testing.assert_close(a, b, rtol=0, atol=0.1 * 2**-4)
+
+
+def test_orthogonalized_matrices_keep_their_singular_vectors() -> None:
+    random = torch.Generator().manual_seed(0)
+    matrices = torch.randn(3, 8, 5, generator=random, dtype=torch.float64)
+
+    found = orthogonalized(matrices, steps=5)
+
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    inner = u.mT @ found @ vh.mT  # diagonal, if the vectors are kept
+    off = inner - torch.diag_embed(inner.diagonal(dim1=1, dim2=2))
+    assert off.abs().max() < 1e-10

@@ -3,7 +3,8 @@
 Jordan et al., 2024 (kellerjordan.github.io/posts/muon): w <- (1 - lr * weight_decay) * w -
 lr * scale * NS(momentum), where NS, five Newton-Schulz iterations in bfloat16, brings all singular
 values near 1. Scale: Liu et al., 2025 (arXiv:2502.16982). `torch.optim.Muon` and
-`torch.optim.AdamW`. A hidden matrix is a 2-dimensional `weight` that belongs neither to an
+`torch.optim.AdamW`; on a CPU the iterations run in float32 by our own code, as bfloat16 is many
+times slower there. A hidden matrix is a 2-dimensional `weight` that belongs neither to an
 embedding nor to the last layer; embeddings, heads, norms, biases and filters are AdamW's.
 State: one tensor of the parameter's size for hidden matrices, two for the rest.
 """
@@ -37,6 +38,8 @@ class Muon(Optimizer):
     """Newton-Schulz iterations, 1 to 99."""
     adjust_lr: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
     """Scale by the sides a, b: 0.2 * sqrt(max(a, b)), as AdamW's, or sqrt(max(1, a / b))."""
+    arithmetic: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the iterations: bfloat16 is torch's own Muon; auto takes float32 on a CPU."""
     adamw_lr: float | None = Field(None, gt=0)
     """Learning rate of AdamW's part, > 0; the same if not given."""
     adamw_betas: tuple[Share, Share] = (0.9, 0.95)
@@ -61,15 +64,7 @@ class Muon(Optimizer):
                 "muon: expected a matrix before the last layer, found only "
                 f"{', '.join(n for g in rest for n, _ in g['params'])}; take adamw"
             )
-        muon = torch.optim.Muon(
-            hidden,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            ns_steps=self.ns_steps,
-            adjust_lr_fn=self.adjust_lr,
-        )
+        muon = self._matrices(hidden)
         if not rest:
             return [muon]
         how = choose(rest, fused=("cpu", "cuda"))
@@ -83,6 +78,24 @@ class Muon(Optimizer):
             fused=how.fused,
         )
         return [muon, adamw]
+
+    def _matrices(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The optimizer of the hidden matrices, in the arithmetic that was asked for."""
+        import torch
+
+        from zafu.optim.runtime.muon import MuonFloat32
+
+        on_cpu = all(p.device.type == "cpu" for group in groups for _, p in group["params"])
+        in_full = self.arithmetic == "float32" or (self.arithmetic == "auto" and on_cpu)
+        return (MuonFloat32 if in_full else torch.optim.Muon)(
+            groups,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            ns_steps=self.ns_steps,
+            adjust_lr_fn=self.adjust_lr,
+        )
 
     def state_shapes(self, shape: tuple[int, ...], *, hidden: bool) -> dict[str, tuple[int, ...]]:
         """The momentum of a hidden matrix; else both means, and the number of steps."""
