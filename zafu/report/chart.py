@@ -15,7 +15,7 @@ from zafu.report.element import Child, Element, h
 from zafu.report.scale import Axis, axis, steps, thin, tick
 from zafu.report.words import short
 
-TOP, RIGHT, BOTTOM = 8.0, 10.0, 22.0  # margins around the plot
+TOP, RIGHT, BOTTOM = 8.0, 15.0, 22.0  # margins around the plot
 LETTER = 6.3  # width of a digit at the size of tick labels
 
 

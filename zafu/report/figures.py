@@ -10,7 +10,7 @@ import numpy as np
 from zafu.measure import Measurement
 from zafu.report.element import Child, Element, h
 from zafu.report.scale import axis, tick
-from zafu.report.words import bounds, digits, interval, quoted, scale, unit, value
+from zafu.report.words import bare, bounds, digits, quoted, scale
 
 WIDTH, ROW, PAD = 400, 38, 8.0
 CELLS = 26  # most classes whose matrix is drawn
@@ -38,14 +38,16 @@ def whiskers(metric: str, rows: Sequence[tuple[str, Measurement]]) -> Element:
     places = digits(metric, rows[0][1])
     for index, (name, of) in enumerate(rows):
         y = 16.0 + ROW * index
-        sign = "\u202f%" if unit(metric, of) == "%" else ""
-        said = f"{value(metric, of, places)}{sign} {interval(metric, of, places)}".strip()
         low, middle, high = (place(x * factor) for x in (bounds(of)[0], of.value, bounds(of)[1]))
         inside.append(
             h(
                 "g.own" if index == 0 else "g.rival",
                 h("text.name", {"x": PAD, "y": y}, _cut(name, 28)),
-                h("text.value", {"x": WIDTH - PAD, "y": y, "text-anchor": "end"}, said),
+                h(
+                    "text.value",
+                    {"x": WIDTH - PAD, "y": y, "text-anchor": "end"},
+                    bare(metric, of, places),
+                ),
                 h("line.whisker", {"x1": low, "x2": high, "y1": y + 11, "y2": y + 11}),
                 h("circle.point", {"cx": middle, "cy": y + 11, "r": 4.2}),
             )

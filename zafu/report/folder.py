@@ -61,8 +61,9 @@ def read(run: Path) -> Folder:
     """Everything that can be read under `run`."""
     faults: list[str] = []
     text = _text(run / "recipe.yaml", faults)
-    rows = list(_rows(run / "metrics.jsonl", faults))
-    rows.sort(key=lambda row: number(row.get("step")))
+    found = _rows(run / "metrics.jsonl", faults)
+    rows = [row for row in found if math.isfinite(number(row.get("step")))]
+    rows.sort(key=lambda row: number(row["step"]))
     return Folder(
         name=run.resolve().name,
         text=text,
@@ -96,8 +97,9 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def mappings(value: object) -> list[dict[str, Any]]:
-    """The mappings in a list."""
-    return [mapping(item) for item in value if item] if isinstance(value, list) else []
+    """The mappings in a list that hold anything."""
+    found = [mapping(item) for item in value] if isinstance(value, list) else []
+    return [item for item in found if item]
 
 
 def words(value: object) -> str:

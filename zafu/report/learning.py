@@ -12,7 +12,7 @@ from zafu.report.element import Child, Element, h
 from zafu.report.figures import shares, swatch
 from zafu.report.folder import Evaluation, Folder, mapping, number, words
 from zafu.report.scale import smooth
-from zafu.report.words import contest, label, quoted, scale, short, unit
+from zafu.report.words import bare, contest, label, scale, short, unit
 from zafu.units import Seconds
 
 FEW = 40  # points from which a line is smoothed
@@ -183,11 +183,12 @@ def _evaluations(folder: Folder) -> Element | None:
     rows = [
         [
             h("span", short(e.step)),
-            *(quoted("", e.scores[m]) if m in e.scores else "–" for m in metrics),
+            *(bare(m, e.scores[m]) if m in e.scores else "–" for m in metrics),
         ]
         for e in chosen
     ]
-    heads = ["Step", *map(label, metrics)]
+    units = {m: e.scores[m].unit for e in rated for m in e.scores}
+    heads = ["Step", *(", ".join(filter(None, (label(m), units[m]))) for m in metrics)]
     caption = f"Evaluations on the {rated[-1].split or 'validation'} split"
     inside = tables.table(caption, heads, rows, numbers=len(metrics))
     return h("details", h("summary", f"Evaluations in numbers ({len(rated)})"), inside)

@@ -120,11 +120,13 @@ def _logarithmic(low: float, high: float) -> Axis:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     every = max(1, math.ceil((last - first) / 5))
     if last - first > 2:
-        ticks = [10.0**n for n in range(first, last + 1, every)]
+        ticks = [10.0**n for n in range(first, last + every, every)]
     else:
         ticks = [m * 10.0**n for n in range(first, last + 1) for m in (1, 2, 5)]
-    inside = tuple(t for t in ticks if low / 3 <= t <= high * 3)
-    return Axis(min(low, inside[0]), max(high, inside[-1]), inside, log=True)
+    above = next((t for t in ticks if t >= high), ticks[-1])
+    below = next((t for t in reversed(ticks) if t <= low), ticks[0])
+    inside = tuple(t for t in ticks if below <= t <= above)
+    return Axis(min(low, below), max(high, above), inside, log=True)
 
 
 def _places(step: float) -> int:

@@ -93,6 +93,12 @@ def interval(metric: str, of: Measurement, places: int | None = None) -> str:
     return f"[{low}, {high}]"
 
 
+def bare(metric: str, of: Measurement, places: int | None = None) -> str:
+    """Value and interval without name and unit, save for percent: `96.7 % [94.2, 99.2]`."""
+    sign = f"{NARROW}%" if unit(metric, of) == "%" else ""
+    return f"{value(metric, of, places)}{sign} {interval(metric, of, places)}".strip()
+
+
 def digits(metric: str, of: Measurement) -> int:
     """Digits after the point: the interval's half width keeps one or two digits."""
     size = scale(metric, of)
