@@ -13,12 +13,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from zafu.errors import Busy, Damaged, DiskFull
+from zafu.spec import digest_of
 from zafu.units import Bytes
 
 CARD = "card.json"
@@ -38,7 +39,8 @@ def publish(folder: Path, write: Callable[[Path], None], **facts: Any) -> Path:
             part.mkdir()
             write(part)
             files = {str(f.relative_to(part)): digest_file(f, sync=True) for f in _files(part)}
-            write_json(part / CARD, {**facts, "files": files})
+            facts["files"] = files
+            write_json(part / CARD, {**facts, "sha256": digest_of(facts)})
             for inner in [p for p in part.rglob("*") if p.is_dir()] + [part]:
                 sync(inner)
     except BaseException:
@@ -58,7 +60,7 @@ def card(folder: Path) -> dict[str, Any]:
     """The card of a finished folder; raises Damaged if it has none or it cannot be read."""
     try:
         return json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{folder / CARD}: expected the card of a finished folder, {error}") from None
 
 
@@ -66,7 +68,13 @@ def verify(folder: Path) -> dict[str, Any]:
     """The card, after every file was found to be what was written; raises Damaged with the first."""
     facts = card(folder)
     try:
+        if facts["sha256"] != digest_of({k: v for k, v in facts.items() if k != "sha256"}):
+            raise Damaged(f"{folder / CARD}: was changed after it was written")
         for name, expected in facts["files"].items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise Damaged(f"{folder / CARD}: expected files of this folder, found {name}")
+            if not (folder / name).is_file():  # a device or a pipe could be read for ever
+                raise Damaged(f"{folder / name}: expected the file that was written, found none")
             if (found := digest_file(folder / name)) != expected:
                 raise Damaged(
                     f"{folder / name}: expected SHA-256 {expected[:12]}…, found {found[:12]}…; "
@@ -74,7 +82,7 @@ def verify(folder: Path) -> dict[str, Any]:
                 )
     except OSError as error:
         raise Damaged(f"{error.filename}: {error.strerror}") from None
-    except (KeyError, AttributeError, TypeError):
+    except (KeyError, AttributeError, TypeError, ValueError):
         raise Damaged(f"{folder / CARD}: expected the digests of its files") from None
     return facts
 
@@ -87,19 +95,24 @@ def write_json(path: Path, data: object) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a file by `text`, in one step and synced."""
     part = path.with_name(f".{path.name}.part")
-    with room(part), part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    sync(path.parent)
+    try:
+        with room(part):
+            with part.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+            sync(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> Any:
     """The data of a JSON file; raises Damaged if it is absent or malformed."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{path}: expected JSON, {error}") from None
 
 
@@ -126,7 +139,9 @@ def room(path: Path, needed: int = 0) -> Iterator[None]:
     """Raise DiskFull, naming path, bytes needed and free, where writing finds no room."""
     free = free_bytes(path)
     if free < needed:
-        raise DiskFull(f"{path}: needs {Bytes(needed)}, {Bytes(free)} are free; nothing was written")
+        raise DiskFull(
+            f"{path}: needs {Bytes(needed)}, {Bytes(free)} are free; nothing was written"
+        )
     try:
         yield
     except OSError as error:
