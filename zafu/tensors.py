@@ -7,6 +7,8 @@ which it reads whole, and the refusal of duplicate names, of which it would sile
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], *, bytes_beside: int = 0) -
         try:
             save_file(plain, path, metadata={"format": "pt"})
         except SafetensorError as error:
-            if "os error 28" in str(error) or "os error 122" in str(error):
-                raise OSError(28, "No space left on device", str(path)) from error
+            if found := re.search(r"os error (\d+)", str(error)):
+                number = int(found[1])
+                raise OSError(number, os.strerror(number), str(path)) from error
             raise
 
 
@@ -78,7 +81,7 @@ def of_module(module: nn.Module) -> dict[str, Tensor]:
 
 
 def into_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy tensors into a module in place; raises Damaged unless names and shapes agree."""
+    """Copy tensors into a module in place; raises Damaged unless names, shapes and types agree."""
     own = of_module(module)
     wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
     wrong += [f"{name} is not known" for name in tensors.keys() - own.keys()]
@@ -86,6 +89,8 @@ def into_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) 
         expected, found = tuple(own[name].shape), tuple(tensors[name].shape)
         if expected != found:
             wrong.append(f"{name}: expected shape {expected}, found {found}")
+        elif own[name].dtype != tensors[name].dtype:
+            wrong.append(f"{name}: expected {own[name].dtype}, found {tensors[name].dtype}")
     if wrong:
         raise Damaged(f"{source}: does not hold this model: " + "; ".join(sorted(wrong)[:10]))
     for name, tensor in own.items():
