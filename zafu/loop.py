@@ -93,12 +93,14 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
         loss, waited = backward(objective, ids, targets, progress)
         grad_norm = update.gradients(progress.step)
         before_update = perf_counter()
-        finite = math.isfinite(loss_value := loss.item()) and math.isfinite(norm := grad_norm.item())
+        finite = math.isfinite(loss_value := loss.item()) and math.isfinite(
+            norm := grad_norm.item()
+        )
         if finite:
             lr = update.step(progress.step, share)
         else:
             lr, norm = 0.0, grad_norm.item()
-            refuse(objective, ids, targets, progress)
+            refuse(objective, ids, progress, loss=loss_value)
             update.discard()
         rescale(progress, spec, finite=finite)
         progress.step += 1
@@ -145,14 +147,17 @@ def backward(
     return (losses[0] if len(losses) == 1 else torch.stack(losses).sum()), waited
 
 
-def refuse(objective: Objective, ids: np.ndarray, targets: int, progress: Progress) -> None:
-    """Raise NonFinite unless this step may be skipped: on request, or while fp16 finds its scale."""
+def refuse(objective: Objective, ids: np.ndarray, progress: Progress, *, loss: float) -> None:
+    """Raise NonFinite unless this step may be skipped: on request, or while fp16 finds its scale.
+
+    The scale can be too large for gradients only: it does not touch the loss.
+    """
     spec = objective.spec
     progress.skipped += 1
-    searching = spec.precision == "fp16" and progress.scale > 1
+    searching = spec.precision == "fp16" and progress.scale > 1 and math.isfinite(loss)
     if searching or (spec.on_nonfinite == "skip" and progress.skipped <= MOST_SKIPS):
         return
-    where = diagnose(objective, ids, targets, progress)
+    where = diagnose(objective, ids, progress)
     again = f" ({progress.skipped} steps in a row)" if progress.skipped > 1 else ""
     raise NonFinite(
         f"step {progress.step + 1}: {where}{again}; the update was not applied. "
@@ -160,9 +165,10 @@ def refuse(objective: Objective, ids: np.ndarray, targets: int, progress: Progre
     )
 
 
-def diagnose(objective: Objective, ids: np.ndarray, targets: int, progress: Progress) -> str:
+def diagnose(objective: Objective, ids: np.ndarray, progress: Progress) -> str:
     """Repeat a step, which is a function of its seed, to find what is not finite first."""
     model, task, split, spec, seed = objective
+    targets = split.count(ids)
     device = next(model.parameters()).device
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
@@ -175,7 +181,9 @@ def diagnose(objective: Objective, ids: np.ndarray, targets: int, progress: Prog
         seed_dropout(key(seed, progress.step, index), device)
         with arithmetic(spec, device):
             losses = task.losses(model(*batch.inputs), batch.targets)
-        wrong = ~losses.detach().flatten(1).isfinite().all(1) if losses.ndim > 1 else ~losses.isfinite()
+        wrong = (
+            ~losses.detach().flatten(1).isfinite().all(1) if losses.ndim > 1 else ~losses.isfinite()
+        )
         if wrong.any():
             return f"the loss of samples {_named(part[wrong.cpu().numpy()])} is not finite"
         (losses.sum() / targets * progress.scale).backward()
