@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from torch import nn
 
 from zafu import tensors
@@ -38,6 +39,9 @@ class State:
     stopped: bool = False  # whether early stopping has ended the run
 
 
+_STATE = TypeAdapter(State)
+
+
 def save(folder: Path, model: nn.Module, update: Update, state: State, **facts: Any) -> Path:
     """Publish a checkpoint of this moment under `folder`; returns its path."""
 
@@ -57,27 +61,37 @@ def load(checkpoint: Path, model: nn.Module, update: Update) -> State:
     others = tensors.read(checkpoint / OPTIMIZER)
     data = read_json(checkpoint / STATE)
     try:
-        progress = Progress(**data["state"].pop("progress"))
-        state = State(progress=progress, **data["state"])
-    except (KeyError, TypeError, AttributeError) as error:
+        state = _state(data["state"], checkpoint.name)
+        tensors.into_module(model, weights, checkpoint / MODEL)
+        update.load(others, data["update"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(f"{checkpoint / STATE}: not a state of this version: {error}") from None
-    tensors.into_module(model, weights, checkpoint / MODEL)
-    update.load(others, data["update"])
     return state
 
 
 def resume(
-    folder: Path, model: nn.Module, update: Update, note: Callable[[str], None]
+    folder: Path,
+    model: nn.Module,
+    update: Update,
+    *,
+    needs_best: bool,
+    note: Callable[[str], None],
 ) -> tuple[State, Path] | None:
-    """Load the newest whole checkpoint; None if there is none. Damaged ones are set aside."""
+    """Load the newest whole checkpoint; None if there is none. Damaged ones are set aside.
+
+    With `needs_best` the checkpoint with the best weights so far must be whole as well; otherwise
+    an older one is taken, from which those weights will be found again.
+    """
     for checkpoint in reversed(complete(folder)):
         try:
             verify(checkpoint)
+            if needs_best:
+                _verify_best(checkpoint)
         except Damaged as error:
             aside = checkpoint.with_name(checkpoint.name + ".damaged")
             shutil.rmtree(aside, ignore_errors=True)
             checkpoint.rename(aside)
-            note(f"{checkpoint.name} is damaged and set aside: {error}")
+            note(f"{checkpoint.name} cannot be used and is set aside: {error}")
         else:
             return load(checkpoint, model, update), checkpoint
     return None
@@ -100,7 +114,13 @@ def prune(folder: Path, *, keep: int, pinned: Container[Path] = ()) -> list[Path
 
 
 def sweep(folder: Path) -> None:
-    """Remove what an ended process left unfinished; only for the run's one writer."""
+    """Remove what an ended process left unfinished; only for the run's one writer.
+
+    A checkpoint that was about to be replaced by another of its step gets its name back.
+    """
+    for old in folder.glob("*.old.part") if folder.is_dir() else ():
+        if not (name := old.with_name(old.name.removesuffix(".old.part"))).exists():
+            old.rename(name)
     for part in folder.glob("*.part") if folder.is_dir() else ():
         shutil.rmtree(part, ignore_errors=True)
 
@@ -108,3 +128,18 @@ def sweep(folder: Path) -> None:
 def name_of(step: int | None) -> str:
     """The folder name of the checkpoint taken after so many steps."""
     return f"step-{step or 0:09d}"
+
+
+def _verify_best(checkpoint: Path) -> None:
+    data = read_json(checkpoint / STATE)
+    best = data["state"].get("best_step")
+    if best is not None and name_of(best) != checkpoint.name:
+        verify(checkpoint.with_name(name_of(best)))
+
+
+def _state(data: Any, name: str) -> State:
+    """The state that plain data describes, all of it; raises ValueError if it is none."""
+    state = _STATE.validate_python(data)
+    if asdict(state) != data or name_of(state.progress.step) != name or state.progress.samples < 0:
+        raise ValueError(f"{data!r:.200} is not the state of {name}")
+    return state

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from torch import nn
 from zafu import answer, artifact, checkpoint, loop, tensors, training
 from zafu.checkpoint import State
 from zafu.data.contract import Split
-from zafu.errors import DataError, Interrupted, RecipeError, Refused, ZafuError
+from zafu.errors import DataError, DiskFull, Interrupted, RecipeError, Refused
 from zafu.evaluate.contract import Baseline
 from zafu.judge import judge
 from zafu.loop import Objective, Step
@@ -91,6 +92,7 @@ def events(run: Run) -> Iterator[Event]:
     Raises Interrupted after a signal, with the current step saved; NonFinite, DiskFull, Busy and
     RecipeError as their docstrings say. The status file tells the truth about each.
     """
+    run.refuse_other()
     if run.finished:
         yield Note(f"{run.folder} is finished; look at {run.folder / 'report.html'}")
         return
@@ -99,16 +101,15 @@ def events(run: Run) -> Iterator[Event]:
     with ExitStack() as stack:
         stack.enter_context(artifact.only_writer(run.folder))
         stop = stack.enter_context(stoppable())
+        run.begin()
         try:
-            run.begin()
             run.say("running")
             data = yield from prepare(run)
             session = yield from opened(run, data, stop, stack)
             yield from training.steps(session)
             yield from finish(session, data)
-        except (ZafuError, GeneratorExit, KeyboardInterrupt) as error:
-            gone = isinstance(error, (Interrupted, GeneratorExit, KeyboardInterrupt))
-            run.say("interrupted" if gone else "failed", message=str(error), **how_far(run))
+        except BaseException as error:
+            note_end(run, error)
             raise
 
 
@@ -116,7 +117,7 @@ def prepare(run: Run) -> Iterator[Event]:
     """Yields what happens; returns the folder of the prepared data."""
     begun = perf_counter()
     data = prepared(run.recipe, run.folder.parent)
-    shutil.copyfile(data / "prepare.json", run.folder / "prepare.json")
+    artifact.write_json(run.folder / "prepare.json", artifact.read_json(data / "prepare.json"))
     yield Note(f"data {data.name} is ready after {perf_counter() - begun:.1f} s")
     return data
 
@@ -132,7 +133,13 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     checkpoint.sweep(run.checkpoints)
     metrics = stack.enter_context(Metrics(run.folder / "metrics.jsonl"))
     notes: list[str] = []
-    found = checkpoint.resume(run.checkpoints, model, update, notes.append)
+    found = checkpoint.resume(
+        run.checkpoints,
+        model,
+        update,
+        needs_best=training.patience_of(run),
+        note=notes.append,
+    )
     state = found[0] if found else State(progress=loop.begin(recipe.fit), data=data.name)
     if found:
         notes.append(f"goes on from {found[1].name}")
@@ -142,6 +149,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed)
     validation = recipe.data.open(data, "validation")
     session = Session(run, objective, update, state, metrics, stop, validation)
+    session.saved = asdict(state) if found else None
     for tracker in recipe.fit.trackers:
         log = tracker.open(run.folder, name=run.name, recipe=recipe.dump(), step=session.step)
         stack.callback(log.close)
@@ -157,13 +165,15 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     """Ship the weights, judge them on the test split beside the baselines, write the report."""
     run, model = session.run, session.objective.model
     if best := training.best_checkpoint(session):
+        artifact.verify(best)
         checkpoint.load(best, model, session.update)
         yield Note(f"the best weights are those of {best.name}")
+    step = session.state.best_step if best else session.step
     with session.update.evaluating():
-        ship(run, model, data, step=session.step)
+        ship(run, model, data, step=step or session.step)
         split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
         scores = judge_split(run.recipe, model, data, split)
-        yield Judged(split, session.step, scores)
+        yield Judged(split, step or session.step, scores)
         model.eval()
         shown = answer.shown(run.recipe, model, data, split)
         artifact.write_json(run.folder / "samples.json", shown)
@@ -283,6 +293,17 @@ def refuse_misfit(recipe: Recipe, folder: Path, signature: Signature) -> None:
     faults = [*recipe.model.fits(signature), *foresee(recipe, folder, signature)]
     if faults:
         raise RecipeError(faults)
+
+
+def note_end(run: Run, error: BaseException) -> None:
+    """Let the status say how a run ended before its end, if the disk takes that."""
+    left = isinstance(error, GeneratorExit)  # whoever read the events has gone
+    if left and run.finished:
+        return
+    gone = left or isinstance(error, (Interrupted, KeyboardInterrupt))
+    message = str(error) or type(error).__name__
+    with suppress(OSError, DiskFull):  # the error itself matters more
+        run.say("interrupted" if gone else "failed", message=message, **how_far(run))
 
 
 def how_far(run: Run) -> dict[str, Any]:

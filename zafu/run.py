@@ -79,28 +79,36 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end, by its own word and with a model to show."""
-        return self.status().get("state") == "finished" and (self.model / artifact.CARD).is_file()
+        """Whether the run has come to its end, by its own word and with model and report to show."""
+        shown = (self.model / artifact.CARD, self.folder / "report.html")
+        return self.status().get("state") == "finished" and all(f.is_file() for f in shown)
 
     def status(self) -> dict[str, Any]:
-        """What the run last said about itself; empty if it never began."""
-        file = self.folder / "status.json"
-        return read_json(file) if file.is_file() else {}
+        """What the run last said about itself; empty if it never began or cannot be read."""
+        try:
+            found = read_json(self.folder / "status.json")
+        except Damaged:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def say(self, state: str, **facts: Any) -> None:
         """Note how the run stands: running, interrupted, failed or finished."""
         write_json(self.folder / "status.json", {"state": state, "time": time.time(), **facts})
 
-    def begin(self) -> None:
-        """Write down recipe and environment; raises Refused if the folder is another recipe's."""
+    def refuse_other(self) -> None:
+        """Raise Refused if the folder holds the run of another recipe."""
         file = self.folder / "recipe.yaml"
         if file.is_file():
             there = Recipe.from_source(read(file))
             if there.identity() != self.recipe.identity():
                 text = f"{self.folder}: holds the run of another recipe"
                 raise Refused(f"{text} ({_difference(there, self.recipe)}); choose another --out")
+
+    def begin(self) -> None:
+        """Write down recipe and environment; raises Refused if the folder is another recipe's."""
+        self.refuse_other()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, to_yaml(self.recipe.dump()))
+        write_text(self.folder / "recipe.yaml", to_yaml(self.recipe.dump()))
         write_json(self.folder / "environment.json", environment())
 
 
@@ -118,12 +126,16 @@ def foresee(recipe: Recipe, folder: Path, signature: Signature | None = None) ->
     signature = signature or recipe.data.foreseen(recipe.task.kind)
     if signature is None or recipe.data.gives not in recipe.model.takes:
         return []
-    needed = Bytes(checkpoint_bytes(recipe, signature) * (recipe.fit.keep + 1))
+    count = recipe.fit.keep + 1 + (recipe.fit.early_stopping is not None)  # the best one is kept
+    needed = Bytes(checkpoint_bytes(recipe, signature) * count)
     free = Bytes(artifact.free_bytes(folder))
-    if needed <= free:
+    there = sum(f.stat().st_size for f in (folder / "checkpoints").glob("step-*/*"))
+    if needed <= free + there:
         return []
-    expected = f"room for {recipe.fit.keep + 1} checkpoints ({needed})"
-    return [Fault("fit.keep", expected, f"{free} free at {place}", hint="free some or choose --out")]
+    expected = f"room for {count} checkpoints ({needed})"
+    return [
+        Fault("fit.keep", expected, f"{free} free at {place}", hint="free some or choose --out")
+    ]
 
 
 def checkpoint_bytes(recipe: Recipe, signature: Signature) -> int:
@@ -140,7 +152,9 @@ def prepared(recipe: Recipe, runs: Path) -> Path:
         "data": recipe.data.dump(),
         "task": recipe.task.kind,
         "seed": recipe.seed,
-        "files": [[f.name if len(files) == 1 else str(f.relative_to(base)), digest_file(f)] for f in files],
+        "files": [
+            [f.name if len(files) == 1 else str(f.relative_to(base)), digest_file(f)] for f in files
+        ],
         "zafu": version("zafu"),
     }
     digest = digest_of(key)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -57,6 +57,7 @@ class Session:
     validation: Split
     logs: list[Log] = field(default_factory=list[Log])
     waiting: list[Step] = field(default_factory=list[Step])  # not yet logged
+    saved: dict[str, Any] | None = None  # the state that the newest checkpoint holds
     saved_at: float = field(default_factory=perf_counter)
 
     @property
@@ -109,6 +110,8 @@ def steps(session: Session) -> Iterator[Step | Judged]:
     state = session.state
     if state.pending:
         yield from evaluate(session)
+    if session.stop:  # nothing was done since the last checkpoint, or an evaluation is pending
+        raise Interrupted(f"{session.stop.signal}: run the same command again to go on")
     if state.stopped:
         return
     every = log_interval(session)
@@ -180,8 +183,13 @@ def decide(session: Session, value: float) -> None:
 
 
 def save(session: Session) -> None:
-    """Publish a checkpoint of this step, then remove those that are not needed any more."""
+    """Publish a checkpoint of this step, then remove those that are not needed any more.
+
+    Nothing is written if this very state is saved already.
+    """
     begun = perf_counter()
+    if (now := asdict(session.state)) == session.saved:
+        return
     log(session)
     session.metrics.sync()
     run, state = session.run, session.state
@@ -190,7 +198,7 @@ def save(session: Session) -> None:
     checkpoint.save(run.checkpoints, model, update, state, **facts)
     pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
     checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
-    session.saved_at = perf_counter()
+    session.saved, session.saved_at = now, perf_counter()
     row = {"step": session.step, "saved": True, "seconds": session.saved_at - begun}
     session.metrics.append(row)
     run.say("running", step=session.step, seconds=state.progress.seconds)
