@@ -17,6 +17,7 @@ from zafu.measure import Measurement
 from zafu.report.folder import read
 from zafu.report.page import write
 from zafu.report.words import Contest, compared, headline
+from zafu.units import Seconds
 
 FINISHED = {"state": "finished", "step": 200, "of": 200, "seconds": 130.4, "command": "zafu train"}
 
@@ -201,14 +202,9 @@ def test_time_is_shared_out_and_the_rest_is_called_other(tmp_path: Path) -> None
     page = unescape(written(tmp_path))
 
     found = re.findall(r"</svg>([a-z ]+)</span></th><td class=\"number\">([^<]+)</td>", page)
-    assert found == [
-        ("reading data", "1.0 s"),
-        ("forward and backward", "7.0 s"),
-        ("update", "2.0 s"),
-        ("saving", "3.0 s"),
-        ("evaluation", "4.0 s"),
-        ("other", "3.0 s"),
-    ]
+    parts = {"reading data": 1, "forward and backward": 7, "update": 2, "saving": 3}
+    parts |= {"evaluation": 4, "other": 3}
+    assert found == [(name, str(Seconds(seconds))) for name, seconds in parts.items()]
 
 
 def test_predictions_are_judged_one_by_one(tmp_path: Path) -> None:
