@@ -1,4 +1,4 @@
-"""Write docs/recipe.md from the Specs themselves; with --check, only say whether it is up to date."""
+"""Write docs/recipe.md from the Specs; with --check, only say whether it is up to date."""
 
 import inspect
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
+
 from zafu.cli.families import FAMILIES
 from zafu.data.contract import Shares
 from zafu.evaluate.contract import Evaluate

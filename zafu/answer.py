@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from zafu.batch import Batch
 from zafu.data import tokenizer
 from zafu.errors import Refused
 from zafu.loop import key
-from zafu.nets.sampling import Choice, sample
+from zafu.nets.sampling import Choice, Windowed, sample
 from zafu.recipe import Recipe
 from zafu.signature import Signature
 
@@ -40,7 +40,9 @@ def continued(
     tokens = torch.tensor(start, device=device)
     found: list[int] = []
     said = ""
-    for token in sample(module, tokens, length=length, choice=choice, generator=generator):
+    for token in sample(
+        cast(Windowed, module), tokens, length=length, choice=choice, generator=generator
+    ):
         if token == tokenizer.END_ID:
             break
         found.append(token)

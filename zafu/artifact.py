@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def card(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """The card, after every file was found to be what was written; raises Damaged with the first."""
+    """The card, after every file was found to be what was written; else raises Damaged."""
     facts = card(folder)
     try:
         if facts["sha256"] != digest_of({k: v for k, v in facts.items() if k != "sha256"}):
@@ -135,7 +135,7 @@ def sync(folder: Path) -> None:
 
 
 @contextmanager
-def room(path: Path, needed: int = 0) -> Iterator[None]:
+def room(path: Path, needed: int = 0) -> Generator[None]:
     """Raise DiskFull, naming path, bytes needed and free, where writing finds no room."""
     free = free_bytes(path)
     if free < needed:
@@ -160,7 +160,7 @@ def free_bytes(path: Path) -> int:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> Generator[None]:
     """Hold a folder for this process; raises Busy at once if another holds it.
 
     The kernel frees the lock with its process, however that ends.
@@ -181,7 +181,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def taking_turns(file: Path) -> Iterator[None]:
+def taking_turns(file: Path) -> Generator[None]:
     """Wait until no other process is between the same lines with the same lock file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as handle:

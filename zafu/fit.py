@@ -30,9 +30,9 @@ BUDGETS = ("steps", "epochs", "samples", "tokens", "seconds")
 class EarlyStopping(Spec):
     """End when the evaluation metric has not improved for a while; the best weights are kept."""
 
-    patience: int = Field(5, ge=1)
+    patience: int = Field(default=5, ge=1)
     """Evaluations without improvement that are borne, >= 1."""
-    min_delta: float = Field(0.0, ge=0)
+    min_delta: float = Field(default=0.0, ge=0)
     """Change of the metric that counts as improvement, >= 0."""
 
 
@@ -45,18 +45,18 @@ class Fit(Spec):
     """How the learning rate moves over the budget."""
     batch: Annotated[int, Field(ge=1)] | Literal["all"] = 32
     """Samples per step: 1 is stochastic, "all" is full-batch gradient descent."""
-    micro_batch: int | None = Field(None, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     """Most samples in one forward pass; a larger batch is summed over several, exactly."""
 
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     """Budget: number of updates."""
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
     """Budget: passes over the training split; fractions are allowed."""
-    samples: int | None = Field(None, ge=1)
+    samples: int | None = Field(default=None, ge=1)
     """Budget: samples seen."""
-    tokens: int | None = Field(None, ge=1)
+    tokens: int | None = Field(default=None, ge=1)
     """Budget: tokens seen, for language models."""
-    seconds: float | None = Field(None, gt=0)
+    seconds: float | None = Field(default=None, gt=0)
     """Budget: seconds of training; its end depends on the machine, so runs are not repeatable."""
 
     penalties: tuple[Penalty, ...] = ()
@@ -81,13 +81,13 @@ class Fit(Spec):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes the GPU if there is one."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """Threads of CPU arithmetic; part of what makes bytes repeatable. None: torch's choice."""
-    evaluate_every: int | None = Field(None, ge=1)
+    evaluate_every: int | None = Field(default=None, ge=1)
     """Steps between evaluations on the validation split; None: ten over the budget."""
-    save_every: int | None = Field(None, ge=1)
+    save_every: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; None: about once a minute."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(default=2, ge=1)
     """Newest checkpoints kept, >= 1, beside the best one."""
     trackers: tuple[Tracker, ...] = (TensorBoard(),)
     """Where measurements go beside metrics.jsonl."""

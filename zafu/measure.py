@@ -70,7 +70,10 @@ def bootstrap(
         ]
     )
     drawn = drawn[np.isfinite(drawn)]
-    low, high = (None, None) if size < 2 or not len(drawn) else np.quantile(drawn, [0.025, 0.975])
-    how = f"bootstrap over {size} samples"
-    bounds = {} if low is None else {"low": float(low), "high": float(high)}
-    return Measurement(value=float(value), unit=unit, n=n or size, how=how, **bounds)
+    found = Measurement(
+        value=float(value), unit=unit, n=n or size, how=f"bootstrap over {size} samples"
+    )
+    if size < 2 or not len(drawn):
+        return found
+    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    return found.model_copy(update={"low": low, "high": high})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ class Recipe(Spec):
     """How its weights are found."""
     evaluate: Evaluate = Evaluate()
     """How it is judged."""
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of splits, initial weights, sample order and dropout; 0 to 2^32 - 1."""
     plugins: tuple[str, ...] = ()
     """Python files with techniques of your own, relative to the recipe."""
@@ -110,7 +110,9 @@ def load_plugins(source: Source) -> list[Path]:
 
 def _data_serves_task(task: Task, data: Data) -> Iterator[Fault]:
     if task.kind not in data.tasks:
-        yield Fault("task.kind", f"one of {', '.join(sorted(data.tasks))} for {data.kind} data", task.kind)
+        yield Fault(
+            "task.kind", f"one of {', '.join(sorted(data.tasks))} for {data.kind} data", task.kind
+        )
 
 
 def _model_takes_data(data: Data, model: Model) -> Iterator[Fault]:
@@ -167,8 +169,11 @@ def _budget_suits_data(data: Data, fit: Fit) -> Iterator[Fault]:
         yield Fault("fit.tokens", f"a budget for {data.gives}, such as epochs", str(fit.tokens))
 
 
-def _packages_are_there(task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate) -> Iterator[Fault]:
-    for path, technique in _techniques((task, data, model, fit, evaluate)):
+def _packages_are_there(
+    task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate
+) -> Iterator[Fault]:
+    parts = {"task": task, "data": data, "model": model, "fit": fit, "evaluate": evaluate}
+    for path, technique in (found for name, part in parts.items() for found in _inside(name, part)):
         for package, extra in technique.needs:
             if importlib.util.find_spec(package) is None:
                 hint = f"pip install 'zafu[{extra}]'"
@@ -188,12 +193,6 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
 )
 
 
-def _techniques(specs: Iterable[Spec]) -> Iterator[tuple[str, Family]]:
-    names = ("task", "data", "model", "fit", "evaluate")
-    for name, spec in zip(names, specs, strict=True):
-        yield from _inside(name, spec)
-
-
 def _inside(path: str, value: object) -> Iterator[tuple[str, Family]]:
     if isinstance(value, Family):
         yield path, value
@@ -211,5 +210,4 @@ def _checked(
     """The faults that a check finds; in a faulty recipe, before it comes to a faulty part."""
     with suppress(AttributeError) if faulty else nullcontext():
         parts = [getattr(recipe, name) for name in inspect.signature(check).parameters]
-        for fault in check(*parts):
-            yield fault
+        yield from check(*parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -24,7 +24,7 @@ class Stop:
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable() -> Generator[Stop]:
     """Inside, SIGINT, SIGTERM and SIGUSR1 set the value; a second one ends the process at once.
 
     The process then exits with 128 plus the signal's number. Outside the main thread, where

@@ -28,7 +28,7 @@ _SPECIAL = {".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 class Source:
     """Plain data together with the place that each dotted path came from."""
 
-    data: dict[str, Any]
+    data: Any
     file: str = ""
     lines: dict[str, int] = field(default_factory=dict[str, int])
     overridden: set[str] = field(default_factory=set[str])
@@ -133,7 +133,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             items = enumerate(node.value)
             return [self.value(item, _join(path, str(i)), depth + 1) for i, item in items]
-        return node.value if node.style in ("'", '"', "|", ">") else scalar(node.value)
+        quoted = isinstance(node, yaml.ScalarNode) and node.style
+        return node.value if quoted else scalar(node.value)
 
     def mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
         data: dict[str, Any] = {}

@@ -186,17 +186,19 @@ def json_schema(spec: type[Spec]) -> dict[str, Any]:
 
 
 def faults_of(
-    error: ValidationError, spec: type[Spec], value: object, where: Callable[[str], str] = lambda _: ""
+    error: ValidationError,
+    spec: type[Spec],
+    value: object,
+    where: Callable[[str], str] = lambda _: "",
 ) -> list[Fault]:
     """What pydantic found, one Fault a path, in our words."""
     merged: dict[str, Fault] = {}
     for detail in error.errors(include_url=False):
         for fault in _translate(detail, spec, value):
-            known = merged.get(fault.path)
-            if known and known.expected != fault.expected:
+            known = merged.setdefault(fault.path, fault)
+            if known.expected != fault.expected:  # another member of a union
                 expected = f"{known.expected} or {fault.expected}"
-                fault = replace(known, expected=expected)
-            merged[fault.path] = fault
+                merged[fault.path] = replace(known, expected=expected)
     further = [f for f in checked_in_part(spec, value) if f.path not in merged]
     return [replace(f, where=f.where or where(f.path)) for f in [*merged.values(), *further]]
 
@@ -226,8 +228,7 @@ def in_part(spec: type[S], value: object) -> S | None:
         elif not field.is_required():
             sound[name] = field.default
     part = spec.model_construct()
-    part.__dict__.clear()
-    part.__dict__.update(sound)
+    object.__setattr__(part, "__dict__", sound)  # past the freeze: nobody has seen it yet
     return part
 
 
@@ -238,12 +239,13 @@ def checked_in_part(spec: type[Spec], value: object) -> list[Fault]:
     if part is not None:
         with suppress(AttributeError):
             for fault in part.check():
-                found.append(fault)  # noqa: PERF402 - what came before an AttributeError counts
+                found.append(fault)  # one by one: what comes before the error counts
     for name, field in spec.model_fields.items():
         inner = _inner_spec(field)
-        if isinstance(value, Mapping) and isinstance(value.get(name), Mapping) and inner:
-            if not issubclass(inner, Family):  # a Family has done so for its own
-                found += [_below(name, fault) for fault in checked_in_part(inner, value[name])]
+        below = value.get(name) if isinstance(value, Mapping) else None
+        # a Family has looked after its own
+        if inner and isinstance(below, Mapping) and not issubclass(inner, Family):
+            found += [_below(name, fault) for fault in checked_in_part(inner, below)]
     return found
 
 
@@ -255,7 +257,8 @@ def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
     kind = field.annotation
     if isinstance(kind, type) and issubclass(kind, BaseModel):  # it brings its own configuration
         return TypeAdapter(kind)
-    return TypeAdapter(Annotated[kind, field], config=Spec.model_config)
+    annotated: Any = Annotated[kind, field]  # pyright: ignore[reportInvalidTypeForm]
+    return TypeAdapter(annotated, config=Spec.model_config)
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ MOST_TENSORS = 100_000
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], *, bytes_beside: int = 0) -> None:
-    """Write tensors to a file; raises NonFinite if one holds NaN or infinity, DiskFull without room.
+    """Write tensors to a file; raises NonFinite for NaN or infinity, DiskFull without room.
 
     `bytes_beside` is what else will have to fit.
     """

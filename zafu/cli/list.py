@@ -55,4 +55,4 @@ def _first_line(technique: type[Family]) -> str:
 
 def _plain(technique: type[Family], name: str) -> str:
     value = technique.model_fields[name].default
-    return value.kind if isinstance(value, Family) else str(value).replace("None", "none")
+    return value.tag() if isinstance(value, Family) else str(value).replace("None", "none")

@@ -28,9 +28,9 @@ SPLITS = ("train", "validation", "test")
 class Shares(Spec):
     """How samples (documents or rows) are dealt out, before anything is fitted."""
 
-    validation: float = Field(0.1, ge=0, lt=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
     """Share of the samples that choose (early stopping, tuning), 0 to 1."""
-    test: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(default=0.1, ge=0, lt=1)
     """Share of the samples that judge at the end, 0 to 1."""
 
     def check(self) -> Iterable[Fault]:

@@ -47,7 +47,7 @@ class Table(Data):
     """Columns that are not used."""
     missing: tuple[str, ...] = ("",)
     """Texts that mean that there is no value."""
-    min_count: int = Field(2, ge=1)
+    min_count: int = Field(default=2, ge=1)
     """Training rows in which a category must occur to be told from unknown, 1 or more."""
     normalize: columns.Normalize = "z-score"
     """Scale of the numeric columns: z-score, min-max (0 to 1) or none."""

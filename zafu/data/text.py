@@ -33,13 +33,13 @@ class Text(Data):
     kind: Literal["text"] = "text"
     gives: ClassVar[str] = "tokens"
     tasks: ClassVar[frozenset[str]] = frozenset({"language-modeling"})
-    files: tuple[str, ...] = Field(("stdlib:*.py",), min_length=1)
+    files: tuple[str, ...] = Field(default=("stdlib:*.py",), min_length=1)
     """Globs of text files; after `stdlib:` below Python's own standard library."""
     delimiter: str = ""
     """Text between the documents of a file; empty: each file is one document."""
-    vocab: int = Field(2048, ge=tokenizer.SMALLEST, le=65536)
+    vocab: int = Field(default=2048, ge=tokenizer.SMALLEST, le=65536)
     """Tokens of the vocabulary, 257 (bytes alone) to 65536."""
-    context: int = Field(256, ge=1)
+    context: int = Field(default=256, ge=1)
     """Tokens of a window, 1 or more."""
 
     def foreseen(self, task: str) -> Signature:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zafu.data.contract import Split
     from zafu.task import Task
 
+Documents = Callable[[str], Iterator[bytes]]  # from a split's name to its raw texts
+
 
 class Baseline(Family):
     """A simple answer to the same question, measured on the same held-out samples."""
@@ -29,7 +31,7 @@ class Baseline(Family):
         self,
         task: Task,
         splits: dict[str, Split],
-        documents: Callable[[str], Iterator[bytes]] | None,
+        documents: Documents | None,
     ) -> dict[str, Measurement]:
         """Fit on the training split and judge on `test`; `documents` reads a split's raw text."""
 
@@ -39,9 +41,9 @@ class Evaluate(Spec):
 
     metric: str | None = None
     """The metric that chooses the best weights and heads the report; None: the task's own."""
-    batch: int = Field(64, ge=1)
+    batch: int = Field(default=64, ge=1)
     """Samples in one forward pass, >= 1."""
-    during: int = Field(512, ge=1)
+    during: int = Field(default=512, ge=1)
     """Most validation samples for one evaluation during training; the last one takes all."""
     baselines: tuple[Baseline, ...] | None = None
     """What to compare with; None: the ones that suit the task."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 from pydantic import Field
 
-from zafu.evaluate.contract import Baseline
+from zafu.evaluate.contract import Baseline, Documents
 from zafu.measure import Measurement
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class RowBaseline(Baseline):
         self,
         task: Task,
         splits: dict[str, Split],
-        documents: Callable[[str], Iterator[bytes]] | None,
+        documents: Documents | None,
     ) -> dict[str, Measurement]:
         """The task's metrics of this baseline on the test split."""
         inputs, categorical, targets = _arrays(splits["train"])
@@ -77,7 +76,7 @@ class GradientBoosting(RowBaseline):
     """scikit-learn's histogram gradient boosting (Ke et al., 2017), with its default settings."""
 
     kind: Literal["gradient-boosting"] = "gradient-boosting"
-    iterations: int = Field(100, ge=1)
+    iterations: int = Field(default=100, ge=1)
     """Trees (per class), >= 1."""
     needs: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn", "sklearn"),)
 
@@ -94,9 +93,9 @@ class GradientBoosting(RowBaseline):
             trees = ensemble.HistGradientBoostingClassifier(
                 max_iter=self.iterations, random_state=0, categorical_features=categorical
             )
-            found = trees.fit(inputs, targets).predict_proba(test)
+            found = np.asarray(trees.fit(inputs, targets).predict_proba(test))
             whole = np.zeros((len(test), int(targets.max()) + 1))
-            whole[:, trees.classes_.astype(np.int64)] = found
+            whole[:, np.asarray(trees.classes_, np.int64)] = found
             return whole
         columns = [
             ensemble.HistGradientBoostingRegressor(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 from pydantic import Field
 
-from zafu.evaluate.contract import Baseline
+from zafu.errors import DataError
+from zafu.evaluate.contract import Baseline, Documents
 from zafu.measure import Measurement, bootstrap
 
 if TYPE_CHECKING:
@@ -33,11 +34,10 @@ class Gzip(Baseline):
         self,
         task: Task,
         splits: dict[str, Split],
-        documents: Callable[[str], Iterator[bytes]] | None,
+        documents: Documents | None,
     ) -> dict[str, Measurement]:
         """Bits per byte of the compressed test documents, one after the other."""
-        assert documents
-        texts = list(documents("test"))
+        texts = list(_reader(documents)("test"))
         size = sum(map(len, texts))
         packed = len(gzip.compress(b"".join(texts), 9, mtime=0))
         bits = 8 * packed / size
@@ -50,7 +50,7 @@ class NGram(Baseline):
     """Bytes predicted from the ones before, all orders interpolated (Witten & Bell, 1991)."""
 
     kind: Literal["n-gram"] = "n-gram"
-    order: int = Field(5, ge=1, le=7)
+    order: int = Field(default=5, ge=1, le=7)
     """Longest sequence that is counted, in bytes, 1 to 7."""
     tasks: ClassVar[frozenset[str]] = frozenset({"language-modeling"})
     gives: ClassVar[frozenset[str]] = frozenset({"tokens"})
@@ -60,11 +60,11 @@ class NGram(Baseline):
         self,
         task: Task,
         splits: dict[str, Split],
-        documents: Callable[[str], Iterator[bytes]] | None,
+        documents: Documents | None,
     ) -> dict[str, Measurement]:
         """Bits per byte of the test documents under counts of the training documents."""
-        assert documents
-        train, test = (_joined(documents(name)) for name in ("train", "test"))
+        read = _reader(documents)
+        train, test = _joined(read("train")), _joined(read("test"))
         bits = -np.log2(probabilities(train, test, self.order))
         # the cost of the ends is spread over the bytes of text
         text = (test != END[0]).astype(np.float64)
@@ -111,6 +111,12 @@ def _grams(text: np.ndarray, length: int) -> np.ndarray:
 def _looked_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return np.where(keys[at] == asked, values[at], 0)
+
+
+def _reader(documents: Documents | None) -> Documents:
+    if documents is None:
+        raise DataError("evaluate.baselines: expected data with raw documents, found none")
+    return documents
 
 
 def _joined(documents: Iterator[bytes]) -> np.ndarray:

@@ -22,17 +22,17 @@ class ConvNet(Model):
 
     kind: Literal["convnet"] = "convnet"
     takes: ClassVar[frozenset[str]] = frozenset({"pixels"})
-    width: int = Field(32, ge=1)
+    width: int = Field(default=32, ge=1)
     """Channels of the first stage, >= 1; each later stage has twice as many."""
-    stages: int = Field(3, ge=1, le=8)
+    stages: int = Field(default=3, ge=1, le=8)
     """Stages, 1 to 8; those after the first halve the picture while it has 4 pixels a side."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(default=2, ge=1)
     """Residual blocks in each stage, >= 1."""
-    groups: int = Field(8, ge=1)
+    groups: int = Field(default=8, ge=1)
     """Groups of channels that are normalized together, >= 1; a divisor of `width`."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the averaged features set to 0 before the head in training, 0 <= p < 1."""
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Share of samples for which the last block's branch is skipped in training, 0 <= p < 1."""
 
     def check(self) -> Iterable[Fault]:

@@ -26,27 +26,27 @@ class Decoder(Model):
 
     kind: Literal["decoder"] = "decoder"
     takes: ClassVar[frozenset[str]] = frozenset({"tokens"})
-    width: int = Field(256, ge=2)
+    width: int = Field(default=256, ge=2)
     """Size of the residual stream, >= 2; a multiple of `heads`."""
-    layers: int = Field(6, ge=1)
+    layers: int = Field(default=6, ge=1)
     """Blocks, >= 1."""
-    heads: int = Field(4, ge=1)
+    heads: int = Field(default=4, ge=1)
     """Attention heads, >= 1; width / heads is even."""
-    kv_heads: int | None = Field(None, ge=1)
+    kv_heads: int | None = Field(default=None, ge=1)
     """Heads of keys and values, a divisor of `heads`; as many as `heads` if not given."""
-    hidden: int | None = Field(None, ge=1)
+    hidden: int | None = Field(default=None, ge=1)
     """Size inside the gated MLP; 8/3 of the width, to a multiple of 32, if not given."""
-    rope_base: float = Field(10_000.0, gt=1)
+    rope_base: float = Field(default=10_000.0, gt=1)
     """Base of the rotary wavelengths, > 1; larger for longer contexts."""
-    norm_eps: float = Field(1e-6, gt=0)
+    norm_eps: float = Field(default=1e-6, gt=0)
     """Added to the mean square in each norm, > 0."""
     qk_norm: bool = False
     """Whether queries and keys are normalized, as in Qwen3: steadier at high learning rates."""
     tied: bool = False
     """Whether the embedding is the head's matrix too: fewer parameters in small models."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the embedding's and each branch's outputs set to 0 in training, 0 <= p < 1."""
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Share of samples for which the last layer's branches are skipped in training, 0 <= p < 1."""
 
     def check(self) -> Iterable[Fault]:

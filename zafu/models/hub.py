@@ -28,7 +28,7 @@ class Hub(Model):
 
     kind: Literal["hub"] = "hub"
     takes: ClassVar[frozenset[str]] = frozenset({"tokens", "pixels"})
-    path: str | None = Field(None, min_length=1)
+    path: str | None = Field(default=None, min_length=1)
     """Folder with a `config.json`, and `*.safetensors` if `weights` is true."""
     config: dict[str, Any] | None = None
     """In place of `path`: `model_type` and sizes, under the names of its `transformers` config."""

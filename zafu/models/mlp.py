@@ -21,15 +21,15 @@ class MLP(Model):
 
     kind: Literal["mlp"] = "mlp"
     takes: ClassVar[frozenset[str]] = frozenset({"columns", "pixels"})
-    width: int = Field(128, ge=1)
+    width: int = Field(default=128, ge=1)
     """Size of each hidden layer, >= 1."""
-    layers: int = Field(2, ge=0)
+    layers: int = Field(default=2, ge=0)
     """Hidden layers, >= 0."""
     activation: Literal["relu", "gelu", "silu"] = "relu"
     """What bends each hidden layer."""
-    embedding: int = Field(16, ge=1)
+    embedding: int = Field(default=16, ge=1)
     """Most dims for a category, >= 1; a column of n values has at most ceil(n / 2)."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of each hidden layer's outputs set to 0 in training, 0 <= p < 1."""
 
     def fits(self, signature: Signature) -> Iterable[Fault]:

@@ -22,21 +22,21 @@ class ViT(Model):
 
     kind: Literal["vit"] = "vit"
     takes: ClassVar[frozenset[str]] = frozenset({"pixels"})
-    patch: int = Field(4, ge=1)
+    patch: int = Field(default=4, ge=1)
     """Pixels a side of each square patch, >= 1; a divisor of the picture's height and width."""
-    width: int = Field(128, ge=1)
+    width: int = Field(default=128, ge=1)
     """Size of the residual stream, >= 1; a multiple of `heads`."""
-    layers: int = Field(6, ge=1)
+    layers: int = Field(default=6, ge=1)
     """Blocks, >= 1."""
-    heads: int = Field(4, ge=1)
+    heads: int = Field(default=4, ge=1)
     """Attention heads, >= 1."""
-    hidden: int | None = Field(None, ge=1)
+    hidden: int | None = Field(default=None, ge=1)
     """Size inside each block's MLP; 4 times the width if not given."""
     pool: Literal["mean", "token"] = "mean"
     """What the head reads: the mean of all patches, or one learned token."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the embedding's and each branch's outputs set to 0 in training, 0 <= p < 1."""
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Share of samples for which the last layer's branches are skipped in training, 0 <= p < 1."""
 
     def check(self) -> Iterable[Fault]:

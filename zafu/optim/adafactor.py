@@ -25,13 +25,13 @@ class Adafactor(Optimizer):
     """Adaptive steps whose memory grows with the sides of a matrix, not with its area."""
 
     kind: Literal["adafactor"] = "adafactor"
-    lr: float = Field(1e-2, gt=0)
+    lr: float = Field(default=1e-2, gt=0)
     """Learning rate, > 0, relative to the root mean square of the weights."""
-    beta2_decay: float = Field(-0.8, le=0)
+    beta2_decay: float = Field(default=-0.8, le=0)
     """Exponent by which the second moment's decay grows to 1, <= 0."""
-    eps: float = Field(1e-3, gt=0)
+    eps: float = Field(default=1e-3, gt=0)
     """Least root mean square that weights are taken to have, > 0."""
-    d: float = Field(1.0, ge=1)
+    d: float = Field(default=1.0, ge=1)
     """Root mean square above which an update is scaled down, >= 1."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

@@ -22,11 +22,11 @@ class Adagrad(Optimizer):
     """Gradients divided by the root of the sum of all their squares."""
 
     kind: Literal["adagrad"] = "adagrad"
-    lr: float = Field(1e-2, gt=0)
+    lr: float = Field(default=1e-2, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
-    initial_accumulator_value: float = Field(0.0, ge=0)
+    initial_accumulator_value: float = Field(default=0.0, ge=0)
     """What the sum of squares starts from, >= 0; a larger one tames the first steps."""
-    eps: float = Field(1e-10, gt=0)
+    eps: float = Field(default=1e-10, gt=0)
     """Added to the root, > 0, lest it be zero."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

@@ -25,7 +25,7 @@ class Adam(Optimizer):
     kind: Literal["adam"] = "adam"
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

@@ -22,11 +22,11 @@ class AdamW(Optimizer):
     """Adaptive moments with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0; norms and biases are exempt unless `groups` says otherwise."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

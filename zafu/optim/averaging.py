@@ -37,7 +37,7 @@ class EMA(Average):
     """
 
     kind: Literal["ema"] = "ema"
-    decay: float = Field(0.999, gt=0, lt=1)
+    decay: float = Field(default=0.999, gt=0, lt=1)
     """Factor d on the weight of each older step, 0 < d < 1; it looks back 1 / (1 - d) steps."""
 
     def due(self, step: int, progress: float) -> bool:
@@ -58,9 +58,9 @@ class SWA(Average):
     """
 
     kind: Literal["swa"] = "swa"
-    start: float = Field(0.75, ge=0, lt=1)
+    start: float = Field(default=0.75, ge=0, lt=1)
     """Share of the budget after which weights are averaged, 0 <= s < 1."""
-    every: int = Field(1, ge=1)
+    every: int = Field(default=1, ge=1)
     """Steps between two weights that are averaged, >= 1."""
 
     def due(self, step: int, progress: float) -> bool:

@@ -23,9 +23,9 @@ class Group(Spec):
 
     match: str
     """Shell pattern of parameter names, such as "*.embed_tokens.*"."""
-    lr_scale: float = Field(1.0, ge=0)
+    lr_scale: float = Field(default=1.0, ge=0)
     """Factor on the learning rate; 0 freezes."""
-    weight_decay: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
     """Weight decay of these, in place of the optimizer's."""
 
 
@@ -33,9 +33,9 @@ class Optimizer(Family):
     """Changes weights by their gradients."""
 
     kind: str
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay, >= 0; norms and biases are exempt unless `groups` says otherwise."""
     groups: tuple[Group, ...] = ()
     """Exceptions by name; the last one that matches a parameter counts."""

@@ -13,9 +13,9 @@ from zafu.spec import Spec
 class Clip(Spec):
     """Bounds on gradients. By norm: Pascanu, Mikolov & Bengio, 2012 (arXiv:1211.5063)."""
 
-    norm: float | None = Field(None, gt=0)
+    norm: float | None = Field(default=None, gt=0)
     """Largest norm of all gradients together, > 0; above it all are scaled down."""
-    value: float | None = Field(None, gt=0)
+    value: float | None = Field(default=None, gt=0)
     """Largest size of a single number, > 0; applied before the norm."""
 
     def check(self) -> Iterable[Fault]:
@@ -30,9 +30,9 @@ class Noise(Spec):
     It is a function of the run's seed and the step, not of a state, and is added before clipping.
     """
 
-    eta: float = Field(0.01, gt=0)
+    eta: float = Field(default=0.01, gt=0)
     """Variance at the first step, > 0; the paper chose among 0.01, 0.3 and 1."""
-    gamma: float = Field(0.55, ge=0)
+    gamma: float = Field(default=0.55, ge=0)
     """How fast it fades, >= 0."""
 
     def std(self, step: int) -> float:

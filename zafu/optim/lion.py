@@ -23,7 +23,7 @@ class Lion(Optimizer):
     """The sign of a momentum: steps of equal length for all weights."""
 
     kind: Literal["lion"] = "lion"
-    lr: float = Field(1e-4, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
     """Learning rate, > 0: how far each weight moves in a step, before the schedule."""
     betas: tuple[Share, Share] = (0.9, 0.99)
     """Share of m in the step's direction, and decay of m, each 0 <= b < 1."""

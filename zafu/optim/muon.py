@@ -28,23 +28,23 @@ class Muon(Optimizer):
     """Orthogonalized momentum for hidden matrices, AdamW for all else."""
 
     kind: Literal["muon"] = "muon"
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0, of both parts; norms and biases are exempt as ever."""
-    momentum: float = Field(0.95, ge=0, lt=1)
+    momentum: float = Field(default=0.95, ge=0, lt=1)
     """Decay of the mean of the gradients, 0 <= m < 1."""
     nesterov: bool = True
     """Orthogonalize the momentum as it would be after one more step."""
-    ns_steps: int = Field(5, ge=1, lt=100)
+    ns_steps: int = Field(default=5, ge=1, lt=100)
     """Newton-Schulz iterations, 1 to 99."""
     adjust_lr: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
     """Scale by the sides a, b: 0.2 * sqrt(max(a, b)), as AdamW's, or sqrt(max(1, a / b))."""
     arithmetic: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of the iterations: bfloat16 is torch's own Muon; auto takes float32 on a CPU."""
-    adamw_lr: float | None = Field(None, gt=0)
+    adamw_lr: float | None = Field(default=None, gt=0)
     """Learning rate of AdamW's part, > 0; the same if not given."""
     adamw_betas: tuple[Share, Share] = (0.9, 0.95)
     """Decay of AdamW's means of g and of g squared, each 0 <= b < 1."""
-    adamw_eps: float = Field(1e-8, gt=0)
+    adamw_eps: float = Field(default=1e-8, gt=0)
     """Added to AdamW's root, > 0, lest it be zero."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

@@ -23,13 +23,13 @@ class NAdam(Optimizer):
     """Adaptive moments with Nesterov's look ahead."""
 
     kind: Literal["nadam"] = "nadam"
-    lr: float = Field(2e-3, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
-    momentum_decay: float = Field(4e-3, ge=0)
+    momentum_decay: float = Field(default=4e-3, ge=0)
     """How fast the momentum grows to beta1, >= 0."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

@@ -27,7 +27,7 @@ class Penalty(Family):
     """A cost of the size of weights."""
 
     kind: str
-    strength: float = Field(1e-4, ge=0)
+    strength: float = Field(default=1e-4, ge=0)
     """Factor on the penalty in the loss, >= 0."""
     match: str = "*"
     """Shell pattern of the names of the parameters that are penalized."""
@@ -81,7 +81,7 @@ class ElasticNet(Penalty):
     """strength * (l1_ratio * sum(|w|) + (1 - l1_ratio) / 2 * sum(w^2)): Zou & Hastie, 2005."""
 
     kind: Literal["elastic-net"] = "elastic-net"
-    l1_ratio: float = Field(0.5, ge=0, le=1)
+    l1_ratio: float = Field(default=0.5, ge=0, le=1)
     """Share of L1 in the mixture, 0 to 1."""
     method: Method = "proximal"
     """Shrink after the step, which gives exact zeros, or add to g."""

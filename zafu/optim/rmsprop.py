@@ -23,11 +23,11 @@ class RMSprop(Optimizer):
     """Gradients divided by their recent root mean square."""
 
     kind: Literal["rmsprop"] = "rmsprop"
-    alpha: float = Field(0.99, ge=0, lt=1)
+    alpha: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the mean of g squared, 0 <= a < 1."""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
     """Share of the last step's direction that is kept, 0 <= m < 1."""
     centered: bool = False
     """Divide by the standard deviation in place of the root mean square."""

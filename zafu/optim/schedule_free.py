@@ -25,11 +25,11 @@ class ScheduleFree(Optimizer):
     """AdamW that averages its way in place of lowering its learning rate."""
 
     kind: Literal["schedule-free"] = "schedule-free"
-    lr: float = Field(2.5e-3, gt=0)
+    lr: float = Field(default=2.5e-3, gt=0)
     """Learning rate, > 0; it may be larger than AdamW's."""
     betas: tuple[Annotated[float, Field(gt=0, lt=1)], Share] = (0.9, 0.999)
     """Share of the average in y, 0 < b < 1, and decay of the mean of g squared, 0 <= b < 1."""
-    eps: float = Field(1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:

@@ -21,7 +21,7 @@ class Schedule(Family):
     """How the learning rate changes while the budget is spent."""
 
     kind: str
-    warmup: float = Field(0.0, ge=0, lt=1)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the budget in which the factor grows linearly from 0 to 1, 0 <= w < 1."""
 
     def factor(self, progress: float) -> float:
@@ -55,7 +55,7 @@ class Linear(Schedule):
     """Down to the floor along a straight line."""
 
     kind: Literal["linear"] = "linear"
-    floor: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(default=0.0, ge=0, le=1)
     """Factor at the end, 0 to 1."""
 
     def after(self, progress: float) -> float:
@@ -68,7 +68,7 @@ class Cosine(Schedule):
     """Down to the floor along half a cosine: Loshchilov & Hutter, 2016 (arXiv:1608.03983)."""
 
     kind: Literal["cosine"] = "cosine"
-    floor: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(default=0.0, ge=0, le=1)
     """Factor at the end, 0 to 1."""
 
     def after(self, progress: float) -> float:
@@ -85,11 +85,11 @@ class WSD(Schedule):
     """
 
     kind: Literal["wsd"] = "wsd"
-    decay: float = Field(0.2, gt=0, le=1)
+    decay: float = Field(default=0.2, gt=0, le=1)
     """Share of the budget, at its end, in which the factor falls, 0 < d <= 1."""
     shape: Literal["sqrt", "linear"] = "sqrt"
     """How it falls: by 1 - sqrt(share of the decay), or along a line."""
-    floor: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(default=0.0, ge=0, le=1)
     """Factor at the end, 0 to 1."""
 
     def check(self) -> Iterable[Fault]:

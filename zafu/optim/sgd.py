@@ -25,11 +25,11 @@ class SGD(Optimizer):
     """Stochastic gradient descent, plain or with momentum."""
 
     kind: Literal["sgd"] = "sgd"
-    lr: float = Field(0.1, gt=0)
+    lr: float = Field(default=0.1, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
     """Share of the last step's direction that is kept, 0 <= m < 1."""
-    dampening: float = Field(0.0, ge=0, le=1)
+    dampening: float = Field(default=0.0, ge=0, le=1)
     """Share of the new gradient that momentum leaves out, 0 to 1; needs momentum."""
     nesterov: bool = False
     """Look ahead by one step of momentum; needs momentum and no dampening."""

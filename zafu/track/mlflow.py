@@ -26,7 +26,7 @@ class MLflow(Tracker):
     """A run in an experiment of MLflow, with the recipe as its parameters."""
 
     kind: Literal["mlflow"] = "mlflow"
-    experiment: str = Field("zafu", min_length=1)
+    experiment: str = Field(default="zafu", min_length=1)
     """Experiment that the run appears in; made if absent."""
     uri: str | None = None
     """Address of the tracking server or store; None: the variable MLFLOW_TRACKING_URI."""

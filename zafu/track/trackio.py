@@ -23,7 +23,7 @@ class Trackio(Tracker):
     """A run in a project of Trackio, with the recipe as its config."""
 
     kind: Literal["trackio"] = "trackio"
-    project: str = Field("zafu", min_length=1)
+    project: str = Field(default="zafu", min_length=1)
     """Project that the run appears in; made if absent."""
     space: str | None = None
     """Space of the Hub that shows the project, as "owner/name"; None: this machine only."""

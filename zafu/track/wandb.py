@@ -23,7 +23,7 @@ class WeightsAndBiases(Tracker):
     """A run in a project of Weights & Biases, with the recipe as its config."""
 
     kind: Literal["wandb"] = "wandb"
-    project: str = Field("zafu", min_length=1)
+    project: str = Field(default="zafu", min_length=1)
     """Project that the run appears in; made if absent."""
     entity: str | None = None
     """User or team that owns the project; None: the account's default."""

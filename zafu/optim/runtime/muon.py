@@ -5,6 +5,9 @@ momentum to bfloat16 before the Newton-Schulz iteration, this one keeps float32,
 of one shape together.
 """
 
+# torch's operations on lists have no public names
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -46,21 +49,20 @@ class MuonFloat32(torch.optim.Optimizer):
     def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Move every matrix that has a gradient, in place."""
         for group in self.param_groups:
-            alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
             for weight in group["params"]:
                 if weight.grad is not None:
-                    alike[weight.shape].append(weight)
-            for weights in alike.values():
-                self._move(weights, group)
+                    alike[weight.shape].append((weight, weight.grad))
+            for pairs in alike.values():
+                self._move([w for w, _ in pairs], [g for _, g in pairs], group)
 
-    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def _move(self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
         """Move matrices of one shape, (a, b) each."""
         momentum = group["momentum"]
         for weight in weights:
             if "momentum_buffer" not in self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         buffers = [self.state[weight]["momentum_buffer"] for weight in weights]
-        gradients = [weight.grad for weight in weights]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         aims = torch._foreach_lerp(gradients, buffers, momentum) if group["nesterov"] else buffers
         moves = orthogonalized(torch.stack(aims), steps=group["ns_steps"])  # (k, a, b)
