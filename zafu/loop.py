@@ -81,6 +81,7 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
     Raises NonFinite, with the weights as they were, when a loss or gradient is not finite.
     """
     model, _, split, spec, seed = objective
+    device = next(model.parameters()).device
     order = Order(len(split), seed)
     size, total = budget(split, spec)
     while (share := progress.share(total, spec.seconds)) < 1:
@@ -90,17 +91,17 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
         targets = split.count(ids)
         if not model.training:
             model.train()
-        loss, waited = backward(objective, ids, targets, progress)
+        loss, waited = backward(objective, ids, targets, progress, device=device)
         grad_norm = update.gradients(progress.step)
         before_update = perf_counter()
-        finite = math.isfinite(loss_value := loss.item()) and math.isfinite(
+        finite = math.isfinite(mean := loss.item() / targets) and math.isfinite(
             norm := grad_norm.item()
         )
         if finite:
             lr = update.step(progress.step, share)
         else:
             lr, norm = 0.0, grad_norm.item()
-            refuse(objective, ids, progress, loss=loss_value)
+            refuse(objective, ids, progress, loss=mean)
             update.discard()
         rescale(progress, spec, finite=finite)
         progress.step += 1
@@ -109,7 +110,7 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
         progress.seconds += end - begin
         yield Step(
             index=progress.step,
-            loss=loss_value,
+            loss=mean,
             grad_norm=norm,
             lr=lr,
             samples=len(ids),
@@ -122,14 +123,13 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
 
 
 def backward(
-    objective: Objective, ids: np.ndarray, targets: int, progress: Progress
+    objective: Objective, ids: np.ndarray, targets: int, progress: Progress, *, device: torch.device
 ) -> tuple[Tensor, float]:
-    """Add the gradients of the batch's mean loss to the model; its loss, and seconds for data.
+    """Add the gradients of the batch's mean loss to the model; its summed loss, seconds for data.
 
     The batch is cut into micro-batches; each adds its share of one mean over all targets.
     """
     model, task, split, spec, seed = objective
-    device = next(model.parameters()).device
     losses: list[Tensor] = []
     waited = 0.0
     for index, part in enumerate(pieces(ids, spec.micro_batch)):
@@ -138,8 +138,8 @@ def backward(
         waited += perf_counter() - begin
         seed_dropout(key(seed, progress.step, index), device)
         with arithmetic(spec, device):
-            loss = task.loss(model, batch) / targets
-        (loss * progress.scale).backward() if progress.scale != 1 else loss.backward()
+            loss = task.loss(model, batch)
+        loss.backward(loss.new_full((), progress.scale / targets))
         losses.append(loss.detach())
     if progress.scale != 1:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
