@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sysconfig
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 from zafu.errors import DataError
 
 STDLIB = "stdlib:"  # prefix of globs below Python's own standard library
+PACKAGE = "package:"  # prefix of globs below an installed package: package:NAME/glob
 _NOT_LIBRARY = frozenset(
     # Tests hold files that are broken on purpose; idlelib and lib2to3 are programs; the rest is
     # installed or generated.
@@ -22,8 +24,8 @@ def find(patterns: Iterable[str]) -> list[tuple[str, Path]]:
 
     `**` matches any depth; hidden files are passed over. `stdlib:*.py` are the modules of Python's
     standard library, `stdlib:**/*.py` its packages too, without tests, idlelib, lib2to3, installed
-    packages and what was generated for this machine. Raises DataError for every glob that matches
-    nothing.
+    packages and what was generated for this machine; `package:NAME/*.csv` are files that an
+    installed package ships. Raises DataError for every glob that matches nothing.
     """
     found: dict[Path, str] = {}
     faults: list[str] = []
@@ -52,12 +54,24 @@ def refuse(faults: Iterable[str]) -> None:
 def _root(pattern: str) -> tuple[Path, str]:
     """The folder above the first wildcard, and the rest of the glob."""
     base = Path()
+    if pattern.startswith(PACKAGE):
+        name, _, pattern = pattern.removeprefix(PACKAGE).partition("/")
+        base = _package(name)
     if pattern.startswith(STDLIB):
         base, pattern = Path(sysconfig.get_path("stdlib")), pattern.removeprefix(STDLIB)
     parts = Path(pattern).expanduser().parts or (pattern,)
     wild = (i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))
     fixed = min(next(wild, len(parts)), len(parts) - 1)
     return base.joinpath(*parts[:fixed]), "/".join(parts[fixed:]) or "."
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package, which is not imported."""
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise DataError(f"{PACKAGE}{name}: expected an installed package; pip install {name}")
+    return Path(places[0])
 
 
 def _of_library(name: Path) -> bool:

@@ -36,7 +36,7 @@ class Table(Data):
     gives: ClassVar[str] = "columns"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     files: tuple[str, ...] = Field(min_length=1)
-    """Globs of .csv, .tsv, .parquet, .jsonl or .ndjson files with the same columns."""
+    """Globs of .csv, .tsv, .parquet, .jsonl or .ndjson files with the same columns; `package:`."""
     target: str
     """The column to predict; rows without it are left out."""
     numeric: tuple[str, ...] = ()
