@@ -20,7 +20,7 @@ from zafu.evaluate.contract import Evaluate
 from zafu.fit import Fit
 from zafu.models.contract import Model
 from zafu.source import Source, read
-from zafu.spec import Family, Spec, did_you_mean, digest_of, in_part
+from zafu.spec import Family, Spec, did_you_mean, digest_of, in_part, show
 from zafu.task import Task
 
 
@@ -89,11 +89,12 @@ def load_plugins(source: Source) -> list[Path]:
     faults: list[Fault] = []
     paths: list[Path] = []
     for index, name in enumerate(named if isinstance(named, (list, tuple)) else []):
-        path = (Path(source.file).parent / str(name)).resolve()
-        if path.suffix != ".py" or not path.is_file():
+        path = Path(source.file).parent / str(name)
+        if path.suffix == ".py" and _is_file(path):
+            paths.append(path.resolve())
+        else:
             where = source.where(f"plugins.{index}")
-            faults.append(Fault(f"plugins.{index}", "a Python file", str(name), where))
-        paths.append(path)
+            faults.append(Fault(f"plugins.{index}", "a Python file", show(name), where))
     if faults:
         raise RecipeError(faults)
     for path in paths:
@@ -106,6 +107,13 @@ def load_plugins(source: Source) -> list[Path]:
     if paths:
         source.data = {**source.data, "plugins": [str(path) for path in paths]}
     return paths
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long
+        return False
 
 
 def _data_serves_task(task: Task, data: Data) -> Iterator[Fault]:
@@ -146,7 +154,7 @@ def _baselines_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Faul
 def _data_is_there(data: Data) -> Iterator[Fault]:
     try:
         files = data.sources()
-    except DataError as error:
+    except (DataError, OSError, ValueError) as error:  # ValueError: a null byte in a name
         yield Fault("data", "data that can be read", " ".join(str(error).split()))
         return
     count = data.samples_foreseen(files)
