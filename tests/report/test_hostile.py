@@ -247,7 +247,8 @@ def run_of(run: Path, text: str) -> None:
     (run / "model").mkdir(parents=True)
     one = {"value": 0.5, "unit": text, "n": 9, "low": 0.4, "high": 0.6, "how": text}
     scores = {"loss": one, text: one}
-    recipe = {"task": {"kind": text}, "data": {"kind": text, "files": text}, "seed": text}
+    whole = text.encode(errors="replace").decode()  # a recipe with half a letter is refused
+    recipe = {"task": {"kind": whole}, "data": {"kind": whole, "files": whole}, "seed": whole}
     files = {
         "environment": {"zafu": text, "cpu": text, "git": {"commit": text, "dirty": True}},
         "status": {"state": text, "step": 2, "of": 2, "message": text, "command": text},

@@ -1,16 +1,17 @@
 """Scales and colours: ticks are round and hold the data, long lines keep spikes, ink is read."""
 
 import re
+from collections.abc import Callable
 from importlib.resources import files
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from zafu.report.folder import LARGEST
-from zafu.report.scale import Axis, axis, smooth, steps, thin, tick
+from zafu.report.scale import Axis, axis, from_zero, linear, smooth, steps, thin, tick
 
 VALUES = arrays(float, st.integers(1, 30), elements=st.floats(-LARGEST, LARGEST, width=64))
 PAIRS = [("ink", "paper"), ("soft", "paper"), ("ink", "card"), ("soft", "card"), ("own", "paper")]
@@ -18,10 +19,16 @@ PAIRS += [("point", "paper"), ("bad", "paper"), ("ink", "warm"), ("ink", "red"),
 PAIRS += [("key", "card"), ("figure", "card"), ("own", "card")]
 
 
-@given(values=VALUES, zero=st.booleans())
-@settings(deadline=None, max_examples=300)
-def test_an_axis_holds_its_values_and_has_ticks_in_order(values: np.ndarray, zero: bool) -> None:
-    found = axis(values, zero=zero)
+@pytest.mark.parametrize("make", [axis, linear, from_zero])
+@given(values=VALUES)
+@example(values=np.array([5e-324, 1e-300, 1.0]))
+@example(values=np.array([0.0, 5e-324]))
+@example(values=np.array([LARGEST, -LARGEST]))
+@settings(deadline=None, max_examples=200)
+def test_an_axis_holds_its_values_and_has_ticks_in_order(
+    make: Callable[[np.ndarray], Axis], values: np.ndarray
+) -> None:
+    found = make(values)
 
     places = found.place(values)
     assert np.all((places >= -1e-9) & (places <= 1 + 1e-9))
@@ -29,6 +36,7 @@ def test_an_axis_holds_its_values_and_has_ticks_in_order(values: np.ndarray, zer
     assert 2 <= len(found.ticks) <= 16
     assert found.low < found.high
     assert all(len(tick(t, found)) <= 12 for t in found.ticks)
+    assert make is not from_zero or found.low <= 0 <= found.high
 
 
 @given(last=st.floats(0, 1e15))

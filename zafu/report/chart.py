@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from zafu.report.element import Child, Element, h
-from zafu.report.scale import Axis, axis, steps, thin, tick
+from zafu.report.scale import Axis, axis, from_zero, steps, thin, tick
 from zafu.report.words import short
 
 TOP, RIGHT, BOTTOM = 8.0, 15.0, 22.0  # margins around the plot
@@ -56,7 +56,7 @@ def chart(
     """A picture of all series over steps; `zero` puts 0 on its vertical axis."""
     parts = [(s.y, s.low, s.high) for s in series]
     values = np.concatenate([p for part in parts for p in part if p is not None] or [np.zeros(0)])
-    y = axis(values, zero=zero)
+    y = from_zero(values) if zero else axis(values)
     places = np.concatenate([s.x for s in series] or [np.zeros(0)])
     last = float(np.nanmax(places)) if np.isfinite(places).any() else 1.0
     left = 12 + LETTER * max(len(tick(t, y)) for t in y.ticks)

@@ -9,8 +9,8 @@ import numpy as np
 
 from zafu.measure import Measurement
 from zafu.report.element import Child, Element, h
-from zafu.report.scale import axis, tick
-from zafu.report.words import bare, bounds, digits, quoted, scale
+from zafu.report.scale import axis, linear, tick
+from zafu.report.words import bare, better_when_higher, bounds, digits, quoted, scale
 
 WIDTH, ROW, PAD = 400, 38, 8.0
 CELLS = 26  # most classes whose matrix is drawn
@@ -21,7 +21,8 @@ def whiskers(metric: str, rows: Sequence[tuple[str, Measurement]]) -> Element:
     """One row a contender, the model's own first: a dot at the value, a line over its interval."""
     factor = scale(metric, rows[0][1])
     ends = np.array([x * factor for _, m in rows for x in (*bounds(m), m.value)])
-    across = axis(ends, count=4)
+    # scores that grow are shares or close to it: their logarithms say nothing
+    across = linear(ends, 4) if better_when_higher(metric) else axis(ends, count=4)
     height = ROW * len(rows) + 30
 
     def place(number: float) -> float:

@@ -70,6 +70,8 @@ def _loss(folder: Folder) -> Element | None:
         return h("p.message.failed", note)
     wide = chart(title, series, width=820, height=290)
     narrow = chart(title, series, width=400, height=240)
+    smoothing = number(mapping(folder.recipe.get("task")).get("label_smoothing"))
+    aside = "Label smoothing raises the training loss, but not the validation loss."
     legend = [h("span.key", h(f"i.{kind}", {"aria-hidden": "true"}), name) for kind, name in keys]
     return h(
         "figure.loss",
@@ -77,6 +79,7 @@ def _loss(folder: Folder) -> Element | None:
         h("div.wide", wide),
         h("div.narrow", narrow),
         h("p.note", note) if note else None,
+        h("p.aside", aside) if smoothing > 0 and points else None,
     )
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+TINY = 1e-100  # below it a number is as good as 0, and quotients would overflow
 LOG_FROM = 30.0  # ratio of the largest to the smallest value from which a log axis reads better
 
 
@@ -33,22 +34,30 @@ class Axis:
         return (values - self.low) / (self.high - self.low)
 
 
-def axis(values: np.ndarray, *, zero: bool = False, count: int = 5) -> Axis:
-    """An axis that holds all finite values and ends at ticks; log where they span decades.
+def axis(values: np.ndarray, *, count: int = 5) -> Axis:
+    """An axis that holds all finite values and ends at ticks: log where they span decades."""
+    low, high = _span(values)
+    return (
+        _logarithmic(low, high) if low > TINY and high / low > LOG_FROM else linear(values, count)
+    )
 
-    With `zero` the axis is linear and begins at 0.
-    """
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    if zero:
-        low, high = min(low, 0.0), max(high, 0.0)
-    elif low > 0 and high / low > LOG_FROM:
-        return _logarithmic(low, high)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        pad = abs(high) / 2 or 1.0
-        low, high = (low if zero and low == 0 else low - pad), high + pad
+
+def linear(values: np.ndarray, count: int = 5) -> Axis:
+    """A linear axis that holds all finite values and ends at ticks."""
+    low, high = _span(values)
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * size, TINY):
+        pad = size / 2 if size > TINY else 1.0
+        low, high = low - pad, high + pad
     ticks = _ticks(low, high, count)
     return Axis(ticks[0], ticks[-1], ticks)
+
+
+def from_zero(values: np.ndarray) -> Axis:
+    """A linear axis that holds all finite values and 0."""
+    found = linear(np.append(values, 0.0))
+    inside = tuple(t for t in found.ticks if t >= 0 or np.nanmin(values, initial=0.0) < 0)
+    return Axis(inside[0], inside[-1], inside)
 
 
 def steps(last: float, count: int = 5) -> Axis:
@@ -105,6 +114,11 @@ def _trailing(y: np.ndarray, keep: float) -> np.ndarray:
             total, weight = keep * total + value, keep * weight + 1
             out[index] = total / weight
     return out
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
 
 
 def _ticks(low: float, high: float, count: int) -> tuple[float, ...]:

@@ -46,7 +46,13 @@ class Tracker(Family):
     kind: str
 
     def ready(self) -> None:
-        """Raise MissingExtra if this tracker's package is absent; costs no import of it."""
+        """Raise MissingExtra if a package is absent, Refused if a setting of this machine is.
+
+        It costs no import and no connection, and is called before work starts.
+        """
+        for package, extra in self.needs:
+            if find_spec(package) is None:
+                raise MissingExtra(package, extra)
 
     @abstractmethod
     def open(self, folder: Path, *, name: str, recipe: Mapping[str, Any], step: int) -> Log:
@@ -70,12 +76,6 @@ def remember(file: Path, identity: str) -> str:
     """The same id, which a resumed run will find in `file`."""
     write_json(file, {"id": identity})
     return identity
-
-
-def need(package: str, extra: str) -> None:
-    """Raise MissingExtra unless this top-level package is installed; does not import it."""
-    if find_spec(package) is None:
-        raise MissingExtra(package, extra)
 
 
 def gone(tracker: str, error: BaseException) -> None:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 
 from zafu.errors import Refused
-from zafu.track.contract import Log, Tracker, gone, need, remember, remembered
+from zafu.track.contract import Log, Tracker, gone, remember, remembered
 
 PARAMS, LENGTH = 100, 6000  # the service's limits: parameters in a request, characters in one
 
@@ -26,6 +26,7 @@ class MLflow(Tracker):
     """A run in an experiment of MLflow, with the recipe as its parameters."""
 
     kind: Literal["mlflow"] = "mlflow"
+    needs: ClassVar[tuple[tuple[str, str], ...]] = (("mlflow", "mlflow"),)
     experiment: str = Field(default="zafu", min_length=1)
     """Experiment that the run appears in; made if absent."""
     uri: str | None = None
@@ -33,7 +34,7 @@ class MLflow(Tracker):
 
     def ready(self) -> None:
         """Raise MissingExtra if mlflow is absent, Refused if no server is named."""
-        need("mlflow", "mlflow")
+        super().ready()
         if not (self.uri or os.environ.get("MLFLOW_TRACKING_URI")):
             hint = "set uri: of the mlflow tracker, or MLFLOW_TRACKING_URI"
             raise Refused(f"fit.trackers: expected the address of an MLflow server; {hint}")

@@ -10,12 +10,12 @@ import secrets
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 
 from zafu.errors import Refused
-from zafu.track.contract import Log, Tracker, need, remember, remembered
+from zafu.track.contract import Log, Tracker, remember, remembered
 
 
 @final
@@ -23,14 +23,11 @@ class Trackio(Tracker):
     """A run in a project of Trackio, with the recipe as its config."""
 
     kind: Literal["trackio"] = "trackio"
+    needs: ClassVar[tuple[tuple[str, str], ...]] = (("trackio", "trackio"),)
     project: str = Field(default="zafu", min_length=1)
     """Project that the run appears in; made if absent."""
     space: str | None = None
     """Space of the Hub that shows the project, as "owner/name"; None: this machine only."""
-
-    def ready(self) -> None:
-        """Raise MissingExtra if trackio is absent."""
-        need("trackio", "trackio")
 
     def open(self, folder: Path, *, name: str, recipe: Mapping[str, Any], step: int) -> Log:
         """A log into the run of this folder, which is continued if it was opened before."""

@@ -10,12 +10,12 @@ import secrets
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 
 from zafu.errors import Refused
-from zafu.track.contract import Log, Tracker, gone, need, remember, remembered
+from zafu.track.contract import Log, Tracker, gone, remember, remembered
 
 
 @final
@@ -23,16 +23,13 @@ class WeightsAndBiases(Tracker):
     """A run in a project of Weights & Biases, with the recipe as its config."""
 
     kind: Literal["wandb"] = "wandb"
+    needs: ClassVar[tuple[tuple[str, str], ...]] = (("wandb", "wandb"),)
     project: str = Field(default="zafu", min_length=1)
     """Project that the run appears in; made if absent."""
     entity: str | None = None
     """User or team that owns the project; None: the account's default."""
     mode: Literal["online", "offline"] = "online"
     """Where values go: offline writes to wandb/ in the run folder, for `wandb sync`."""
-
-    def ready(self) -> None:
-        """Raise MissingExtra if wandb is absent."""
-        need("wandb", "wandb")
 
     def open(self, folder: Path, *, name: str, recipe: Mapping[str, Any], step: int) -> Log:
         """A log into the run of this folder, which is continued if it was opened before."""
