@@ -25,7 +25,7 @@ HERE = Path(__file__)
 
 @dataclass
 class Child:
-    """A command that was started; it stays a zombie, so that its pid stays its own, until `wait`."""
+    """A command that was started; its pid stays its own until `wait`."""
 
     forks: Forks
     pid: int
@@ -79,7 +79,7 @@ class Forks:
         return json.loads(self.process.stdout.readline())
 
     def start(self, words: Sequence[object], folder: Path, **fault: Any) -> Child:
-        """Start `zafu WORDS` in a folder, with a fault of `inject`; what it prints goes to a log."""
+        """Start `zafu WORDS` in a folder, with a fault of `inject`; what it says goes to a log."""
         self.started += 1
         log = folder / f"child-{self.started}.log"
         request = {"words": [str(w) for w in words], "folder": str(folder), "log": str(log)}
@@ -146,7 +146,7 @@ def child(request: dict[str, Any]) -> int:
         code = main(request["words"])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001  (as the interpreter would at the end of a command)
         traceback.print_exc()
         code = 1
     sys.stdout.flush()
@@ -183,7 +183,7 @@ def _failing(
     def instead(target: Any, *rest: Any, **named: Any) -> Any:
         nonlocal calls
         path = f"/proc/self/fd/{target}" if isinstance(target, int) else target
-        where = os.readlink(path) if isinstance(target, int) else os.fspath(target)
+        where = Path(path).readlink() if isinstance(target, int) else target
         if below in str(where):
             calls += 1
             if calls == nth or (lasting and calls > nth):

@@ -71,7 +71,7 @@ def trials(forks: Forks, folder: Path, *, kills: int, seed: int) -> Iterator[Tri
         length = time.perf_counter() - begun
     expected = trial.digests(runs / "undisturbed")
     losses = trial.losses(runs / "undisturbed")
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     total = inside = 0
     while total < kills or inside < kills // 2:
         out = runs / f"killed-{total:04d}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -19,8 +20,7 @@ data: digits
 model: mlp
 fit: {steps: 3}
 """
-LETTERS = "abcdefgh"
-BUNCHES = zip(LETTERS, LETTERS[1:], strict=False)
+BUNCHES = itertools.pairwise("abcdefgh")
 LAUGHS = "a: &a [ha, ha]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in BUNCHES
 )
