@@ -31,11 +31,12 @@ def publish(folder: Path, write: Callable[[Path], None], **facts: Any) -> Path:
     A folder that already stands there is replaced. Raises DiskFull, with nothing left behind,
     when there is no room.
     """
-    part = folder.with_name(folder.name + ".part")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(part, ignore_errors=True)
+    part, old = (folder.with_name(folder.name + end) for end in (".part", ".old.part"))
     try:
         with room(part):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            for left in (part, old):
+                shutil.rmtree(left, ignore_errors=True)
             part.mkdir()
             write(part)
             files = {str(f.relative_to(part)): digest_file(f, sync=True) for f in _files(part)}
@@ -43,15 +44,16 @@ def publish(folder: Path, write: Callable[[Path], None], **facts: Any) -> Path:
             write_json(part / CARD, {**facts, "sha256": digest_of(facts)})
             for inner in [p for p in part.rglob("*") if p.is_dir()] + [part]:
                 sync(inner)
+            if folder.exists():
+                folder.rename(old)
+            part.rename(folder)
+            sync(folder.parent)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
         raise
-    old = folder.with_name(folder.name + ".old.part")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
     return folder
 

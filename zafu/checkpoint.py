@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from zafu import tensors
-from zafu.artifact import publish, read_json, verify, write_json
+from zafu.artifact import publish, read_json, room, verify, write_json
 from zafu.errors import Damaged
 from zafu.loop import Progress
 from zafu.optim.runtime.update import Update
@@ -108,8 +108,9 @@ def prune(folder: Path, *, keep: int, pinned: Container[Path] = ()) -> list[Path
     removed = [p for p in complete(folder)[:-keep] if p not in pinned]
     for checkpoint in removed:
         doomed = checkpoint.with_name(checkpoint.name + ".part")  # never half a checkpoint
-        checkpoint.rename(doomed)
-        shutil.rmtree(doomed)
+        with room(doomed):
+            checkpoint.rename(doomed)
+            shutil.rmtree(doomed)
     return removed
 
 
