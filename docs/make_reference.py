@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from zafu.cli.families import FAMILIES
 from zafu.data.contract import Shares
-from zafu.evaluate.contract import Evaluate
+from zafu.evaluation.contract import Evaluate
 from zafu.fit import EarlyStopping, Fit
 from zafu.optim.contract import Group
 from zafu.optim.gradient import Clip, Noise

@@ -9,17 +9,10 @@ import torch
 from torch import nn
 
 from zafu.data.contract import Split
+from zafu.errors import NonFinite
 from zafu.measure import Measurement
 from zafu.signals import Stop
 from zafu.task import Task
-
-
-def judge(
-    model: nn.Module, task: Task, split: Split, *, batch: int, most: int | None = None
-) -> dict[str, Measurement]:
-    """All metrics of the model on the first `most` samples of a split."""
-    found = answers(model, task, split, batch=batch, most=most)
-    return verdict(task, split, list(found))
 
 
 def answers(
@@ -45,6 +38,10 @@ def answers(
 def verdict(task: Task, split: Split, found: list[np.ndarray]) -> dict[str, Measurement]:
     """The metrics of answers to the first samples of a split."""
     together = np.concatenate(found)
+    if bad := int((~np.isfinite(together).all(1)).sum()):
+        raise NonFinite(
+            f"{bad} of {len(together)} judged samples have an answer that is not finite"
+        )
     return task.judge(together, units=split.units(np.arange(len(together))))
 
 

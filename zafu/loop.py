@@ -52,7 +52,7 @@ class Progress:
 class Step(NamedTuple):
     """What one update did."""
 
-    index: int  # the first is 1
+    number: int  # the first is 1
     loss: float  # mean over all targets of the batch, before the update
     grad_norm: float  # global norm before clipping
     lr: float
@@ -94,13 +94,10 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
         loss, waited = backward(objective, ids, targets, progress, device=device)
         grad_norm = update.gradients(progress.step)
         before_update = perf_counter()
-        finite = math.isfinite(mean := loss.item() / targets) and math.isfinite(
-            norm := grad_norm.item()
-        )
-        if finite:
+        mean, norm, lr = loss.item() / targets, grad_norm.item(), 0.0
+        if finite := math.isfinite(mean) and math.isfinite(norm):
             lr = update.step(progress.step, share)
         else:
-            lr, norm = 0.0, grad_norm.item()
             refuse(objective, ids, progress, loss=mean)
             update.discard()
         rescale(progress, spec, finite=finite)
@@ -109,7 +106,7 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
         end = perf_counter()
         progress.seconds += end - begin
         yield Step(
-            index=progress.step,
+            number=progress.step,
             loss=mean,
             grad_norm=norm,
             lr=lr,
@@ -143,7 +140,7 @@ def backward(
         losses.append(loss.detach())
     if progress.scale != 1:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, 1 / progress.scale)
+        torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
     return (losses[0] if len(losses) == 1 else torch.stack(losses).sum()), waited
 
 

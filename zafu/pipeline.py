@@ -14,14 +14,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, tensors, training
 from zafu.checkpoint import State
-from zafu.data.contract import Split
 from zafu.errors import DataError, DiskFull, Interrupted, RecipeError, Refused
-from zafu.evaluate.contract import Baseline
-from zafu.judge import judge
+from zafu.evaluation.contract import Baseline
+from zafu.judge import answers, unless_stopped, verdict
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
 from zafu.recipe import Recipe
@@ -98,6 +98,8 @@ def events(run: Run) -> Iterator[Event]:
         return
     if faults := foresee(run.recipe, run.folder):
         raise RecipeError(faults)
+    for tracker in run.recipe.fit.trackers:
+        tracker.ready()
     with ExitStack() as stack:
         stack.enter_context(artifact.only_writer(run.folder))
         stop = stack.enter_context(stoppable())
@@ -172,12 +174,17 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     with session.update.evaluating():
         ship(run, model, data, step=step or session.step)
         split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
-        scores = judge_split(run.recipe, model, data, split)
-        yield Judged(split, step or session.step, scores)
+        found = judged_answers(run.recipe, model, data, split)
+        gathered = unless_stopped(found, session.stop)
+        go_on(session.stop)
+        evaluation = scored(run.recipe, data, split, gathered or [])
+        yield Judged(split, step or session.step, _scores(evaluation["scores"]))
         model.eval()
         shown = answer.shown(run.recipe, model, data, split)
         artifact.write_json(run.folder / "samples.json", shown)
-    evaluation = compared(run.recipe, data, split, scores)
+    for baseline in chosen_baselines(run.recipe):
+        go_on(session.stop)
+        evaluation["baselines"][baseline.kind] = measured(run.recipe, baseline, data, split)
     artifact.write_json(run.folder / "evaluation.json", evaluation)
     progress = session.state.progress
     run.say("finished", step=progress.step, of=progress.step, seconds=progress.seconds)
@@ -214,7 +221,7 @@ def ship(run: Run, model: nn.Module, data: Path, *, step: int) -> Path:
 def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
     """The module of a finished model folder, in evaluation mode, with recipe and signature."""
     artifact.verify(folder)
-    recipe = Run.open(folder).recipe
+    recipe = Recipe.stored(folder / "recipe.yaml")
     signature = Signature.parse(artifact.read_json(folder / "signature.json"))
     module = recipe.model.build(signature)
     tensors.into_module(module, tensors.read(folder / checkpoint.MODEL), folder)
@@ -234,7 +241,9 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     run = Run.open(folder)
     module, recipe, _ = load_model(model_folder(folder))
     module.to(training.device_of(recipe.fit))
-    return judge_split(recipe, module, prepared(run.recipe, folder.parent), split)
+    data = prepared(run.recipe, folder.parent)
+    found = list(judged_answers(recipe, module, data, split))
+    return verdict(recipe.task, recipe.data.open(data, split), found)
 
 
 def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
@@ -243,37 +252,50 @@ def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
     module, recipe, signature = load_model(transform)
     module.to(training.device_of(recipe.fit))
     batch, names = recipe.data.encode(transform, file)
-    answers = answer.predicted(recipe, module, signature, transform, batch)
-    return [{"name": name, **given} for name, given in zip(names, answers, strict=True)]
+    rows = answer.predicted(recipe, module, signature, transform, batch)
+    return [{"name": name, **row} for name, row in zip(names, rows, strict=True)]
 
 
-def judge_split(recipe: Recipe, model: nn.Module, data: Path, name: str) -> dict[str, Measurement]:
-    """All metrics of a model on a whole split of prepared data; raises DataError if it is empty."""
+def judged_answers(recipe: Recipe, model: nn.Module, data: Path, name: str) -> Iterator[np.ndarray]:
+    """The model's answers on a whole split, in batches; raises DataError if it is empty."""
     split = recipe.data.open(data, name)
     if not len(split):
         raise DataError(f"{data}: the {name} split is empty; see data.split.{name}")
-    return judge(model, recipe.task, split, batch=recipe.evaluate.batch)
+    return answers(model, recipe.task, split, batch=recipe.evaluate.batch)
 
 
-def compared(
-    recipe: Recipe, data: Path, split: str, scores: dict[str, Measurement]
-) -> dict[str, Any]:
-    """The scores beside those of the recipe's baselines on the same samples, as plain data."""
-    splits: dict[str, Split] = {
-        "train": recipe.data.open(data, "train"),
-        "test": recipe.data.open(data, split),
-    }
-    raw = recipe.data.documents(data)
-    found = {
-        str(b.kind): _plain(b.measure(recipe.task, splits, raw)) for b in chosen_baselines(recipe)
-    }
+def scored(recipe: Recipe, data: Path, name: str, found: list[np.ndarray]) -> dict[str, Any]:
+    """What answers to a whole split are worth, as plain data; baselines are yet to be added."""
+    split = recipe.data.open(data, name)
+    labels = Signature.parse(artifact.read_json(data / "signature.json")).labels
+    scores = verdict(recipe.task, split, found)
+    counts = recipe.task.confusion(np.concatenate(found), len(labels))
+    confusion = {"labels": list(labels), "counts": counts.tolist()} if counts is not None else None
     return {
-        "split": split,
+        "split": name,
         "metric": recipe.metric,
         "higher_is_better": recipe.task.metrics[recipe.metric],
-        "scores": _plain(scores),
-        "baselines": found,
+        "scores": {metric: score.dump() for metric, score in scores.items()},
+        "baselines": {},
+        **({"confusion": confusion} if confusion else {}),
     }
+
+
+def measured(recipe: Recipe, baseline: Baseline, data: Path, split: str) -> dict[str, Any]:
+    """The scores of a baseline on the same samples, as plain data."""
+    splits = {"train": recipe.data.open(data, "train"), "test": recipe.data.open(data, split)}
+    raw = recipe.data.documents(data)
+    # a baseline judges on what it knows as test: where there is none, the validation split
+    read = None if raw is None else (lambda name: raw(split if name == "test" else name))
+    scores = baseline.measure(recipe.task, splits, read)
+    return {name: score.dump() for name, score in scores.items()}
+
+
+def go_on(stop: Stop) -> None:
+    """Raise Interrupted if somebody asked to stop; what is left is done when the run goes on."""
+    if stop:
+        text = f"{stop.signal}: training is complete and saved, judging is not"
+        raise Interrupted(f"{text}; run the same command again")
 
 
 def chosen_baselines(recipe: Recipe) -> tuple[Baseline, ...]:
@@ -312,5 +334,5 @@ def how_far(run: Run) -> dict[str, Any]:
     return {"step": int(saved[-1].name.removeprefix("step-"))} if saved else {"step": 0}
 
 
-def _plain(scores: dict[str, Measurement]) -> dict[str, Any]:
-    return {name: score.dump() for name, score in scores.items()}
+def _scores(plain: dict[str, Any]) -> dict[str, Measurement]:
+    return {name: Measurement.parse(score) for name, score in plain.items()}

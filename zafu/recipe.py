@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -16,7 +17,7 @@ from pydantic import Field
 from zafu.artifact import digest_file
 from zafu.data.contract import Data
 from zafu.errors import DataError, Fault, RecipeError
-from zafu.evaluate.contract import Evaluate
+from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
 from zafu.models.contract import Model
 from zafu.source import Source, read
@@ -62,6 +63,16 @@ class Recipe(Spec):
     def load(cls, file: Path, overrides: Sequence[str] = ()) -> Self:
         """The recipe in a YAML or JSON file, with `path=value` overrides applied."""
         return cls.from_source(read(file).override(overrides))
+
+    @classmethod
+    def stored(cls, file: Path) -> Self:
+        """The recipe that a run or a model carries: its form is checked, not its surroundings.
+
+        So a model can be loaded where the data that it was trained on is not.
+        """
+        source = read(file)
+        load_plugins(source)
+        return super().parse(source.data, source.where)
 
     @classmethod
     def from_source(cls, source: Source) -> Self:
@@ -162,7 +173,8 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
     for name, share in shares.items():
         if count is not None and 0 < share * count < 1:
             found = f"{share:g} of {count}"
-            yield Fault(f"data.split.{name}", "a share of at least one sample", found)
+            hint = f"at least {math.ceil(100 / count) / 100:g}"
+            yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 
 
 def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:

@@ -32,7 +32,7 @@ from zafu.artifact import digest_file, publish, read_json, verify, write_json, w
 from zafu.errors import Damaged, Fault, Refused
 from zafu.recipe import Recipe
 from zafu.signature import Signature
-from zafu.source import read, to_yaml
+from zafu.source import to_yaml
 from zafu.spec import digest_of
 from zafu.units import Bytes
 
@@ -60,7 +60,7 @@ class Run:
             known = sorted(p.parent.name for p in folder.parent.glob("*/recipe.yaml"))
             near = f"; runs beside it: {', '.join(known[:8])}" if known else ""
             raise Refused(f"{folder}: expected a run folder with recipe.yaml{near}")
-        return cls(folder, Recipe.from_source(read(file)))
+        return cls(folder, Recipe.stored(file))
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end, by its own word and with model and report to show."""
+        """Whether the run is at its end: by its own word, with model and report to show."""
         shown = (self.model / artifact.CARD, self.folder / "report.html")
         return self.status().get("state") == "finished" and all(f.is_file() for f in shown)
 
@@ -99,7 +99,7 @@ class Run:
         """Raise Refused if the folder holds the run of another recipe."""
         file = self.folder / "recipe.yaml"
         if file.is_file():
-            there = Recipe.from_source(read(file))
+            there = Recipe.stored(file)
             if there.identity() != self.recipe.identity():
                 text = f"{self.folder}: holds the run of another recipe"
                 raise Refused(f"{text} ({_difference(there, self.recipe)}); choose another --out")

@@ -46,6 +46,10 @@ class Task(Family):
     def answer(self, logits: Tensor, targets: Tensor) -> Tensor:
         """What judging needs of each sample, `(batch, k)`: kept for a whole split."""
 
+    def confusion(self, answers: np.ndarray, classes: int) -> np.ndarray | None:
+        """How often each class (row) was called each class (column); None without classes."""
+        return None
+
     @abstractmethod
     def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
         """All metrics of a split's answers `(samples, k)`; `units` is their `Split.units`."""
@@ -126,6 +130,11 @@ class Classification(Task):
         nats = _cross_entropy(logits.float(), targets, 0.0).double()
         return torch.stack([nats, logits.argmax(-1), targets], 1)
 
+    def confusion(self, answers: np.ndarray, classes: int) -> np.ndarray:
+        """Counts `(classes, classes)`: true classes are rows."""
+        _, predicted, true = answers.T.astype(np.int64)
+        return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, -1)
+
     def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
         """Accuracy, F1 averaged over the classes that occur, and the loss in nats."""
         nats, predicted, true = answers.T
@@ -191,5 +200,7 @@ def _f1_macro(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def _r2(predicted: np.ndarray, true: np.ndarray) -> float:
-    spread = np.square(true - true.mean(0)).sum()
-    return float(1 - np.square(true - predicted).sum() / spread) if spread else float("nan")
+    missed, spread = np.square(true - predicted).sum(), np.square(true - true.mean(0)).sum()
+    if not spread:  # nothing to explain: as scikit-learn says
+        return 0.0 if missed else 1.0
+    return float(1 - missed / spread)

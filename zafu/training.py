@@ -24,6 +24,7 @@ from zafu.fit import Fit
 from zafu.judge import answers, unless_stopped, verdict
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
+from zafu.nets.depth import Recomputing
 from zafu.optim.runtime.update import Update
 from zafu.run import Run
 from zafu.signals import Stop
@@ -75,7 +76,7 @@ def build(run: Run, signature: Signature) -> tuple[nn.Module, Update]:
         torch.manual_seed(recipe.seed)
         model = recipe.model.build(signature)
     if spec.recompute:
-        if not isinstance(getattr(model, "recompute", None), bool):
+        if not isinstance(model, Recomputing):
             raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
         model.recompute = True
     model.to(device_of(spec))
@@ -117,7 +118,7 @@ def steps(session: Session) -> Iterator[Step | Judged]:
     every = log_interval(session)
     for step in loop.fit(session.objective, session.update, state.progress):
         session.waiting.append(step)
-        if step.index % every == 0:
+        if step.number % every == 0:
             log(session)
         yield step
         if evaluation_due(session, step):
@@ -127,7 +128,7 @@ def steps(session: Session) -> Iterator[Step | Judged]:
             save(session)
         if session.stop:
             raise Interrupted(
-                f"{session.stop.signal}: step {step.index} is saved; "
+                f"{session.stop.signal}: step {step.number} is saved; "
                 "run the same command again to go on"
             )
         if state.stopped:
@@ -218,7 +219,7 @@ def log(session: Session) -> None:
         "lr": rows[-1].lr,
     }
     row = {
-        "step": rows[-1].index,
+        "step": rows[-1].number,
         "steps": len(rows),
         **values,
         "samples": samples,
@@ -230,7 +231,7 @@ def log(session: Session) -> None:
     }
     session.metrics.append(row)
     for sink in session.logs:
-        sink.log(rows[-1].index, {**values, "samples_per_second": samples / seconds})
+        sink.log(rows[-1].number, {**values, "samples_per_second": samples / seconds})
 
 
 def log_interval(session: Session) -> int:
@@ -245,7 +246,7 @@ def evaluation_due(session: Session, step: Step) -> bool:
     if not len(session.validation):
         return False
     if spec.evaluate_every:
-        return step.index % spec.evaluate_every == 0
+        return step.number % spec.evaluate_every == 0
     _, total = loop.budget(session.objective.split, spec)
     after = progress.share(total, spec.seconds)
     if total:

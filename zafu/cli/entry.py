@@ -82,7 +82,7 @@ def _run(words: list[str]) -> int:
         allow_abbrev=False,
     )
     verb.arguments(parser)
-    return verb.run(parser.parse_args(rest))
+    return verb.run(parser.parse_intermixed_args(rest))  # overrides may follow options
 
 
 def _overview() -> str:

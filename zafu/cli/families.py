@@ -1,7 +1,7 @@
 """The families that a recipe chooses from, under the names that the command line uses."""
 
 from zafu.data.contract import Data
-from zafu.evaluate.contract import Baseline
+from zafu.evaluation.contract import Baseline
 from zafu.models.contract import Model
 from zafu.optim.averaging import Average
 from zafu.optim.contract import Optimizer

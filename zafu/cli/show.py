@@ -76,7 +76,7 @@ class Line:
         counted = targets if self.unit == "tokens" else sum(s.samples for s in self.recent)
         self.speed = counted / seconds
         self.per_sample = seconds / sum(s.samples for s in self.recent)
-        self.index, self.recent, self.drawn = step.index, [], now
+        self.index, self.recent, self.drawn = step.number, [], now
         return True
 
     def text(self) -> Text:

@@ -6,9 +6,17 @@ needs no factor. Chen et al., 2016 (arXiv:1604.06174): activations are computed 
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, is_grad_enabled
 from torch.utils.checkpoint import checkpoint
+
+
+@runtime_checkable
+class Recomputing(Protocol):
+    """A net that can compute its activations again in backward; it does so where this is True."""
+
+    recompute: bool
 
 
 def drop_path(branch: Tensor, rate: float, *, training: bool) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 import numpy as np
 from pydantic import Field
 
-from zafu.evaluate.contract import Baseline, Documents
+from zafu.evaluation.contract import Baseline, Documents
 from zafu.measure import Measurement
 
 if TYPE_CHECKING:

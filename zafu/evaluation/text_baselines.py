@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from zafu.errors import DataError
-from zafu.evaluate.contract import Baseline, Documents
+from zafu.evaluation.contract import Baseline, Documents
 from zafu.measure import Measurement, bootstrap
 
 if TYPE_CHECKING:

@@ -1,0 +1,146 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zafu.errors import RecipeError
+from zafu.recipe import Recipe
+from zafu.source import parse_yaml
+
+DIGITS = {
+    "task": "classification",
+    "data": "digits",
+    "model": "convnet",
+    "fit": {"epochs": 1},
+}
+RECIPES = sorted((Path(__file__).parents[1] / "zafu" / "recipes").glob("*.yaml"))
+WRONG = [
+    # what is wrong, and the paths that the one error must name
+    ("epochs: 3, steps: 5", ["fit"]),
+    ("epochs: 3, batch: 32, micro_batch: 5", ["fit.micro_batch"]),
+    ("epochs: 3, batch: all", ["fit.micro_batch"]),
+    ("epochs: 3, clip: {}", ["fit.clip"]),
+    ("tokens: 1000", ["fit.tokens"]),
+    (
+        "epochs: -1, optimizer: {kind: adamw, lr: 0, bets: [0.9, 1]}",
+        [
+            "fit.epochs",
+            "fit.optimizer.lr",
+            "fit.optimizer.bets",
+        ],
+    ),
+    ("epochs: 3, optimizer: schedule-free, average: ema", ["fit.average"]),
+    ("epochs: 3, schedule: cosin", ["fit.schedule.kind"]),
+    ("epochs: 3, precision: fp64, keep: 0", ["fit.precision", "fit.keep"]),
+]
+
+
+def paths_of(data: object) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.parse(data)
+    return [fault.path for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize(("fit", "paths"), WRONG)
+def test_a_wrong_fit_is_refused_with_every_fault(fit: str, paths: list[str]) -> None:
+    found = paths_of({**DIGITS, "fit": parse_yaml(f"{{{fit}}}").data})
+
+    assert sorted(found) == sorted(paths)
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"task": "regression"}, "task.kind"),
+        ({"model": "decoder"}, "model.kind"),
+        ({"model": {"kind": "vit", "patch": 3}}, "model.patch"),
+        ({"model": {"kind": "vit", "width": 64, "heads": 5}}, "model.heads"),
+        ({"evaluate": {"metric": "bits_per_byte"}}, "evaluate.metric"),
+        ({"evaluate": {"baselines": ["gzip"]}}, "evaluate.baselines.0.kind"),
+        ({"data": {"kind": "digits", "split": {"validation": 1e-4}}}, "data.split.validation"),
+        ({"data": {"kind": "digits", "split": {"validation": 0.6, "test": 0.4}}}, "data.split"),
+        ({"seed": -1}, "seed"),
+        ({"sead": 1}, "sead"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(change: dict[str, object], path: str) -> None:
+    assert paths_of({**DIGITS, **change}) == [path]
+
+
+def test_patience_without_a_validation_split_is_refused() -> None:
+    data = {"kind": "digits", "split": {"validation": 0}}
+
+    found = paths_of({**DIGITS, "data": data, "fit": {"epochs": 1, "early_stopping": {}}})
+
+    assert found == ["fit.early_stopping"]
+
+
+def test_a_split_of_too_few_files_would_be_empty(tmp_path: Path) -> None:
+    for index in range(4):
+        (tmp_path / f"{index}.txt").write_text(f"text {index}")
+    data = {"kind": "text", "files": [f"{tmp_path}/*.txt"], "split": {"validation": 0.2, "test": 0}}
+
+    found = paths_of(
+        {"task": "language-modeling", "data": data, "model": "decoder", "fit": {"steps": 1}}
+    )
+
+    assert found == ["data.split.validation"]
+
+
+def test_files_that_are_not_there_are_a_fault_of_the_recipe() -> None:
+    data = {"kind": "text", "files": ["nowhere/*.txt"]}
+
+    found = paths_of(
+        {"task": "language-modeling", "data": data, "model": "decoder", "fit": {"steps": 1}}
+    )
+
+    assert found == ["data"]
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda f: f.stem)
+def test_the_recipes_that_we_ship_are_sound_and_print_back_equal(file: Path) -> None:
+    recipe = Recipe.load(file)
+
+    assert Recipe.parse(recipe.dump()) == recipe
+
+
+def test_a_plugin_has_the_same_standing_and_decides_the_identity(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[1] / "docs" / "add-a-technique.md"
+    code = guide.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    (tmp_path / "sign_sgd.py").write_text(code, encoding="utf-8")
+    file = tmp_path / "r.yaml"
+    fit = "fit: {epochs: 1, optimizer: {kind: sign-sgd, lr: 0.01}}"
+    text = f"task: classification\ndata: digits\nmodel: convnet\n{fit}\nplugins: [sign_sgd.py]\n"
+    file.write_text(text, encoding="utf-8")
+
+    recipe = Recipe.load(file)
+
+    assert recipe.fit.optimizer.kind == "sign-sgd"
+    before = recipe.identity()
+    (tmp_path / "sign_sgd.py").write_text(code + "\n# changed\n", encoding="utf-8")
+    assert recipe.identity() != before
+
+
+def test_a_plugin_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("plugins: [../absent.py, recipe.txt]\n", encoding="utf-8")
+
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(file)
+
+    assert [fault.path for fault in caught.value.faults] == ["plugins.0", "plugins.1"]
+
+
+def test_a_recipe_is_checked_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "from zafu.cli import main\n"
+        f"code = main(['check', {str(RECIPES[0])!r}])\n"
+        "heavy = {'torch', 'sklearn', 'polars', 'transformers', 'tokenizers'} & set(sys.modules)\n"
+        "sys.exit(code or sorted(heavy) or 0)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
