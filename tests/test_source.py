@@ -71,6 +71,12 @@ def test_an_override_is_placed_on_the_command_line() -> None:
     assert source.where("a") == "r.yaml:1"
 
 
+def test_what_an_override_replaces_is_not_looked_for_in_the_file() -> None:
+    source = parse_yaml("a: {kind: b}\n", "r.yaml").override(["a={kind: c}"])
+
+    assert source.where("a.kind") == "command line"
+
+
 def test_malformed_overrides_are_listed_together() -> None:
     with pytest.raises(RecipeError) as caught:
         parse_yaml("a: 1").override(["a", "b..c=1", "=3", "d=[1"])

@@ -67,6 +67,7 @@ class Source:
                     new.restarted.append(path.removesuffix(".kind"))
                 new.data = replaced(new.data, path, parse_yaml(value, "command line").data)
                 new.overridden.add(path)
+                new.lines = {p: n for p, n in new.lines.items() if not p.startswith(f"{path}.")}
             except RecipeError as error:
                 faults += [_placed(fault, "command line") for fault in error.faults]
         if faults:
