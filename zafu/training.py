@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -65,6 +66,11 @@ class Session:
     def step(self) -> int:
         """Updates done so far."""
         return self.state.progress.step
+
+    @cached_property
+    def budget(self) -> tuple[int, int | None]:
+        """As `loop.budget`, which may read through the whole split, asked for once."""
+        return loop.budget(self.objective.split, self.run.recipe.fit)
 
 
 def build(run: Run, signature: Signature) -> tuple[nn.Module, Update]:
@@ -236,7 +242,7 @@ def log(session: Session) -> None:
 
 def log_interval(session: Session) -> int:
     """Steps between logged lines, so that a run has about POINTS of them."""
-    size, total = loop.budget(session.objective.split, session.run.recipe.fit)
+    size, total = session.budget
     return 1 if total is None else max(1, math.ceil(total / size / POINTS))
 
 
@@ -247,7 +253,7 @@ def evaluation_due(session: Session, step: Step) -> bool:
         return False
     if spec.evaluate_every:
         return step.number % spec.evaluate_every == 0
-    _, total = loop.budget(session.objective.split, spec)
+    _, total = session.budget
     after = progress.share(total, spec.seconds)
     if total:
         before = (progress.samples - step.samples) / total
