@@ -4,6 +4,8 @@ ENV := .venv
 BIN := $(ENV)/bin
 READY := $(ENV)/.ready
 DEMO_READY := $(ENV)/.ready-demo
+BENCH_ENV := .venv-bench
+BENCH_READY := $(BENCH_ENV)/.ready
 
 .PHONY: demo test check bench docs clean
 
@@ -20,9 +22,9 @@ check: $(READY)  ## style, types, layers, docs that are made from the code
 	$(BIN)/lint-imports
 	$(BIN)/python docs/make_reference.py --check
 
-bench: $(READY)  ## zafu beside its peers, in one run
-	$(BIN)/pip install --quiet --group bench
-	$(BIN)/python benchmarks/loop/run.py
+bench: $(BENCH_READY)  ## zafu's loop beside its peers, in one run and an environment of its own
+	$(BENCH_ENV)/bin/python benchmarks/loop/run.py
+	$(BENCH_ENV)/bin/python benchmarks/loop/cold.py
 
 docs: $(READY)  ## write docs/recipe.md from the schema
 	$(BIN)/python docs/make_reference.py
@@ -41,5 +43,12 @@ $(READY): pyproject.toml | $(DEMO_READY)
 	$(BIN)/pip install --quiet --editable . --group dev
 	touch $@
 
+$(BENCH_READY): benchmarks/loop/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH_ENV)
+	$(BENCH_ENV)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(BENCH_ENV)/bin/pip install --quiet "torch>=2.13,<2.14"
+	$(BENCH_ENV)/bin/pip install --quiet --editable ".[sklearn]" -r benchmarks/loop/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(ENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(ENV) $(BENCH_ENV) build dist .pytest_cache .ruff_cache .hypothesis
