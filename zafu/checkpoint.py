@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 from torch import nn
 
 from zafu import tensors
 from zafu.artifact import publish, read_json, room, verify, write_json
-from zafu.errors import Damaged
+from zafu.errors import Damaged, Refused
 from zafu.loop import Progress
 from zafu.optim.runtime.update import Update
 
@@ -56,16 +57,20 @@ def save(folder: Path, model: nn.Module, update: Update, state: State, **facts: 
 
 
 def load(checkpoint: Path, model: nn.Module, update: Update) -> State:
-    """Put a whole checkpoint into model and update, in place; raises Damaged if it is of others."""
+    """Put a whole checkpoint into model and update, in place.
+
+    Raises Damaged if its tensors are those of others, Refused if its state is.
+    """
     weights = tensors.read(checkpoint / MODEL)
     others = tensors.read(checkpoint / OPTIMIZER)
-    data = read_json(checkpoint / STATE)
-    try:
-        state = _state(data["state"], checkpoint.name)
-        tensors.into_module(model, weights, checkpoint / MODEL)
-        update.load(others, data["update"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(f"{checkpoint / STATE}: not a state of this version: {error}") from None
+    state, plain = _read(checkpoint)
+    for name, tensor in others.items():
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise Damaged(
+                f"{checkpoint / OPTIMIZER}: {name}: expected floats, found {tensor.dtype}"
+            )
+    tensors.into_module(model, weights, checkpoint / MODEL)
+    update.load(others, plain)
     return state
 
 
@@ -132,15 +137,21 @@ def name_of(step: int | None) -> str:
 
 
 def _verify_best(checkpoint: Path) -> None:
-    data = read_json(checkpoint / STATE)
-    best = data["state"].get("best_step")
+    best = _read(checkpoint)[0].best_step
     if best is not None and name_of(best) != checkpoint.name:
         verify(checkpoint.with_name(name_of(best)))
 
 
-def _state(data: Any, name: str) -> State:
-    """The state that plain data describes, all of it; raises ValueError if it is none."""
-    state = _STATE.validate_python(data)
-    if asdict(state) != data or name_of(state.progress.step) != name or state.progress.samples < 0:
-        raise ValueError(f"{data!r:.200} is not the state of {name}")
-    return state
+def _read(checkpoint: Path) -> tuple[State, Any]:
+    """State, and the update's plain data, of a checkpoint; raises Refused if it holds none."""
+    file = checkpoint / STATE
+    try:
+        data = read_json(file)
+        state = _STATE.validate_python(data["state"])
+        step, samples = state.progress.step, state.progress.samples
+        if asdict(state) == data["state"] and name_of(step) == checkpoint.name and samples >= 0:
+            return state, data["update"]
+        found = f"{data['state']!r:.200}"
+    except (Damaged, KeyError, TypeError, ValueError) as error:
+        found = str(error)
+    raise Refused(f"{file}: not the state of this step in this version of zafu: {found}")

@@ -72,7 +72,10 @@ def load(transform: Path) -> Tokenizer:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise Damaged(f"{path}: expected a tokenizer: {error}") from None
-    return _plain(Tokenizer.from_str(text))
+    try:
+        return _plain(Tokenizer.from_str(text))
+    except Exception as error:  # noqa: BLE001  (the library raises nothing narrower)
+        raise Damaged(f"{path}: expected a tokenizer: {error}") from None
 
 
 def stream(tokenizer: Tokenizer, texts: Iterable[str]) -> np.ndarray:

@@ -144,9 +144,14 @@ class Update:
         Raises Damaged that names each tensor that is missing, unexpected or of another shape; then
         nothing was changed.
         """
-        if plain.keys() != {"unmoved", "averaged"}:
-            raise Damaged(f"state of the update: expected unmoved and averaged, found {[*plain]}")
+        if not isinstance(plain, dict) or plain.keys() != {"unmoved", "averaged"}:
+            raise Damaged(
+                f"state of the update: expected unmoved and averaged, found {plain!r:.200}"
+            )
         unmoved, averaged = plain["unmoved"], plain["averaged"]
+        named = isinstance(unmoved, list) and all(isinstance(name, str) for name in unmoved)
+        if not named or type(averaged) is not int or averaged < 0:
+            raise Damaged(f"state of the update: expected names and a count, found {plain!r:.200}")
         shapes = state.expected(self._optimizers, self._optimizer, unmoved=unmoved)
         if self._averaging and averaged:
             shapes |= self._averaging.shapes()
