@@ -21,7 +21,7 @@ Harm = Callable[[Path], None]
 
 def _flip(number: int) -> Harm:
     def harm(file: Path) -> None:
-        chance = random.Random(f"{file.name} {number}")
+        chance = random.Random(f"{file.name} {number}")  # noqa: S311
         data = bytearray(file.read_bytes())
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(data)

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 import trial
@@ -14,7 +15,9 @@ from honest import honest
 from inside import carried, run_of
 
 from zafu.errors import Interrupted
+from zafu.loop import Step
 from zafu.pipeline import Began, events
+from zafu.run import Run
 from zafu.signals import HANDLED
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
@@ -23,10 +26,10 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("moment", ["data", "training", "training again", "save", "save again"])
 def test_no_step_is_lost(name: str, moment: str, workshop: Workshop) -> None:
-    chance = random.Random(f"{name} {moment}")
+    chance = random.Random(f"{name} {moment}")  # noqa: S311
     label = f"{name}-{moment.replace(' ', '-')}"
     child, out = workshop.start(label)
-    _until(lambda: (out / "recipe.yaml").exists())  # signals are handled from here on
+    _until((out / "recipe.yaml").exists)  # signals are handled from here on
     if moment.startswith("training"):
         _until(lambda: trial.reached(out) >= chance.randint(1, 50))
     if moment.startswith("save"):
@@ -86,7 +89,7 @@ def test_an_evaluation_that_a_signal_ends_is_done_first_when_the_run_goes_on(
     assert trial.pending(run.folder)
 
     stream = events(run)  # and another signal while it is made up for
-    with pytest.raises(Interrupted, match="SIGTERM"):
+    with pytest.raises(Interrupted, match="SIGTERM"):  # noqa: PT012
         for event in stream:
             if isinstance(event, Began):
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -116,14 +119,14 @@ def test_the_handlers_that_were_there_are_there_again(short: Workshop) -> None:
     assert [signal.getsignal(number) for number in HANDLED] == before
 
 
-def _interrupted(run, *, at: int) -> None:
-    with pytest.raises(Interrupted, match="SIGTERM"):
+def _interrupted(run: Run, *, at: int) -> None:
+    with pytest.raises(Interrupted, match="SIGTERM"):  # noqa: PT012
         for event in events(run):
-            if getattr(event, "index", None) == at:
+            if isinstance(event, Step) and event.number == at:
                 os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _until(true, seconds: float = 30) -> None:
+def _until(true: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "the moment never came"
