@@ -16,11 +16,20 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 HERE = Path(__file__)
+PRELOADED = (
+    "polars",
+    "sklearn.ensemble",
+    "torch._dynamo",  # torch's optimizers load it when they are first built
+    "zafu.cli.show",
+    "zafu.cli.train",
+    "zafu.pipeline",
+)
 
 
 @dataclass
@@ -108,14 +117,10 @@ class Forks:
 
 def serve() -> None:
     """Answer requests, one a line, until there are no more."""
-    import polars  # noqa: F401  (the loading is what is saved)
-    import sklearn.ensemble  # noqa: F401
+    for name in PRELOADED:
+        import_module(name)
     import torch
-    import torch._dynamo
 
-    import zafu.cli.show
-    import zafu.cli.train
-    import zafu.pipeline  # noqa: F401
     from zafu.spec import Family
 
     torch.set_num_threads(1)
@@ -162,15 +167,20 @@ def inject(
     errno: int = 0,
     lasting: bool = False,
     most_bytes: int = 0,
+    broken: tuple[int, ...] = (),
 ) -> None:
     """Make the nth call of a function of `os` fail as the kernel would, or writing large files.
 
-    Only calls on paths that contain `below` count (or on files opened there). With `lasting` all
-    later ones fail as well.
+    The handles in `broken` become pipes that nobody reads, as after `| head`. Only calls on paths
+    that contain `below` count (or on files opened there). With `lasting` all later ones fail too.
     """
     if most_bytes:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    for handle in broken:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, handle)
     if call:
         setattr(os, call, _failing(getattr(os, call), nth, below, errno, lasting))
 

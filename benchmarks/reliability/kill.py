@@ -167,7 +167,7 @@ def machine() -> dict[str, Any]:
 
 def main() -> int:
     """Run, print a table, and write `results.json` on request; 0 if every run ended alike."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Kill, resume, compare.")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="write results.json")

@@ -45,6 +45,20 @@ def test_no_step_is_lost(name: str, moment: str, workshop: Workshop) -> None:
     assert workshop.ends_identically(label)
 
 
+@pytest.mark.parametrize("name", SIGNALS)
+def test_after_the_last_step_it_finishes_or_can_be_finished(name: str, short: Workshop) -> None:
+    label = f"{name}-shipping"
+    child, out = short.start(label)
+    _until((out / "model" / "card.json").exists)
+
+    child.send(signal.Signals[name])
+    child.wait()
+
+    assert child.code in (0, 75), child.said()
+    assert honest(child, out)
+    assert short.ends_identically(label)
+
+
 def test_three_signals_in_three_lives(workshop: Workshop) -> None:
     for step in (5, 22, 61):
         child, out = workshop.start("three")
