@@ -99,8 +99,9 @@ def load_plugins(source: Source) -> list[Path]:
     named = source.data.get("plugins") or []
     faults: list[Fault] = []
     paths: list[Path] = []
+    beside = Path(source.file).parent
     for index, name in enumerate(named if isinstance(named, (list, tuple)) else []):
-        path = Path(source.file).parent / str(name)
+        path = beside / str(name)
         if path.suffix == ".py" and _is_file(path):
             paths.append(path.resolve())
         else:

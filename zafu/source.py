@@ -2,8 +2,8 @@
 
 Safe by construction: nodes are turned into dicts, lists, strings, numbers and booleans here, so
 no tag can build anything else. YAML 1.2's scalars are used (`1e-3` is a number, `no` is text).
-Refused, as soon as they are met: more than 256 KiB, 100 aliases, 5,000 values before or after the
-aliases' expansion, nesting deeper than 32, duplicate keys, tags.
+Refused, as soon as they are met: more than 256 KiB, 100 aliases, 500 keys of one mapping, 4,000
+values before or after the aliases' expansion, nesting deeper than 32, duplicate keys, tags.
 """
 
 import re
@@ -23,7 +23,7 @@ except ImportError:  # PyYAML was built without libyaml
 from zafu.errors import Fault, RecipeError
 from zafu.spec import replaced
 
-BYTES, ALIASES, VALUES, DEPTH = 2**18, 100, 5_000, 32
+BYTES, ALIASES, VALUES, KEYS, DEPTH = 2**18, 100, 4_000, 500, 32
 _INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(_[0-9]+)*(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _DIGITS = 1000  # of a number; a longer one is text
@@ -160,6 +160,9 @@ class _Reader:
 
     def mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
         data: dict[str, Any] = {}
+        if len(node.value) > KEYS:
+            where = f"{self.file}:{node.start_mark.line + 1}"
+            raise RecipeError([Fault(path, f"at most {KEYS} keys", str(len(node.value)), where)])
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode) or len(key.value) > 200:

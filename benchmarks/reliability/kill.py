@@ -43,6 +43,7 @@ class Kill:
     reached: int  # the last step that was recorded
     saved: int  # the newest whole checkpoint then
     resumed: bool | None = None  # whether the next start went on from there by itself
+    said: str = ""  # what it said, if it did not
 
     @property
     def lost(self) -> int:
@@ -128,6 +129,7 @@ def _judge_resumption(done: Trial, child: Child) -> None:
         last.resumed = f"goes on from step-{last.saved:09d}" in said or "is finished" in said
     else:
         last.resumed = "samples, on cpu" in said
+    last.said = "" if last.resumed else said
 
 
 def summary(found: list[Trial]) -> dict[str, Any]:
@@ -179,6 +181,9 @@ def main() -> int:
             found.append(done)
             marks = "".join("s" if kill.inside_save else "." for kill in done.kills)
             print(f"{marks:6}{'identical' if done.identical else 'DIFFERENT'}", flush=True)
+            for kill in done.kills:
+                if kill.said:
+                    print(f"after {kill.reached} steps, {kill.saved} saved: {kill.said}")
     figures = summary(found)
     figures["seconds"] = round(time.perf_counter() - begun)
     for name, value in figures.items():

@@ -34,7 +34,7 @@ HARMS: dict[str, Harm] = {
     "its last bytes": lambda file: os.truncate(file, file.stat().st_size - 2),
     "all bytes": lambda file: os.truncate(file, 0),
     "itself": lambda file: file.unlink(),
-    **{f"bit {number}": _flip(number) for number in range(6)},
+    **{f"bit {number}": _flip(number) for number in range(4)},
 }
 
 

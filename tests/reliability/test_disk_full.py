@@ -20,8 +20,9 @@ CALLS = ("mkdir", "rename", "replace", "fsync")
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("code", ["ENOSPC", "EIO"])
-@pytest.mark.parametrize("nth", [1, 2, 5, 8])
+@pytest.mark.parametrize(
+    ("code", "nth"), [("ENOSPC", 1), ("ENOSPC", 2), ("ENOSPC", 5), ("ENOSPC", 8), ("EIO", 2)]
+)
 def test_a_call_that_fails_inside_a_save(call: str, code: str, nth: int, short: Workshop) -> None:
     """The nth such call below `checkpoints/` fails once, as the kernel would make it fail."""
     label = f"{call}-{code}-{nth}"
@@ -38,7 +39,7 @@ def test_a_call_that_fails_inside_a_save(call: str, code: str, nth: int, short: 
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
-@pytest.mark.parametrize("nth", [1, 4, 7])
+@pytest.mark.parametrize("nth", [1, 6])
 def test_a_call_that_fails_beside_the_checkpoints(call: str, nth: int, short: Workshop) -> None:
     """Status, recipe, environment, metrics, model and report meet a full disk as well."""
     label = f"beside-{call}-{nth}"

@@ -25,15 +25,15 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1")
 
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("moment", ["data", "training", "training again", "save", "save again"])
-def test_no_step_is_lost(name: str, moment: str, workshop: Workshop) -> None:
+def test_no_step_is_lost(name: str, moment: str, short: Workshop) -> None:
     chance = random.Random(f"{name} {moment}")  # noqa: S311
     label = f"{name}-{moment.replace(' ', '-')}"
-    child, out = workshop.start(label)
+    child, out = short.start(label)
     _until((out / "recipe.yaml").exists)  # signals are handled from here on
     if moment.startswith("training"):
-        _until(lambda: trial.reached(out) >= chance.randint(1, 50))
+        _until(lambda: trial.reached(out) >= chance.randint(1, 18))
     if moment.startswith("save"):
-        _until(lambda: trial.saved(out) >= chance.choice([8, 24, 40]) and trial.unfinished(out))
+        _until(lambda: trial.saved(out) >= chance.choice([8, 10]) and trial.unfinished(out))
 
     child.send(signal.Signals[name])
     child.wait()
@@ -42,7 +42,7 @@ def test_no_step_is_lost(name: str, moment: str, workshop: Workshop) -> None:
     assert name in child.said()
     assert honest(child, out)
     assert trial.saved(out) == trial.reached(out)
-    assert workshop.ends_identically(label)
+    assert short.ends_identically(label)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
