@@ -36,6 +36,7 @@ from zafu.run import environment, prepared
 HERE = Path(__file__).parent
 PEERS = {"transformers": ("transformers", "accelerate"), "lightning": ("lightning",)}
 WARM = 2  # turns at the start that are not counted
+ROUNDS = 3  # sets of fresh processes: where memory lies is a matter of luck, and of 10 %
 STARTS = 5  # fresh processes whose start is timed
 RESAMPLES = 2000
 ENVIRONMENT = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
@@ -95,29 +96,32 @@ class Process:
         return json.loads(line)
 
 
-def race(name: str, loops: list[str], folder: Path, blocks: int) -> dict[str, Any]:
+def race(name: str, loops: list[str], folder: Path, *, rounds: int, blocks: int) -> dict[str, Any]:
     """Seconds of each loop in each turn on one size, as ratios and as steps a second."""
     size = SIZES[name]
     prepare(size, folder, steps=(blocks + WARM) * size.block + 1)
     chance = np.random.default_rng(0)
-    seconds: dict[str, list[tuple[float, float]]] = {loop: [] for loop in loops}
-    with ExitStack() as stack:
-        running = {}
-        for loop in loops:
-            running[loop] = Process(loop, name, folder)
-            stack.callback(running[loop].kill)
-        for _ in range(blocks + WARM):
-            for loop in chance.permutation(loops).tolist():
-                seconds[loop].append(running[loop].turn(size.block))
-        for process in running.values():
-            process.end()
-    counted = {loop: np.array(turns[WARM:]) for loop, turns in seconds.items()}
+    counted: dict[str, list[tuple[float, float]]] = {loop: [] for loop in loops}
+    for _ in range(rounds):
+        with ExitStack() as stack:
+            running = {}
+            for loop in loops:
+                running[loop] = Process(loop, name, folder)
+                stack.callback(running[loop].kill)
+            for turn in range(blocks + WARM):
+                for loop in chance.permutation(loops).tolist():
+                    seconds = running[loop].turn(size.block)
+                    if turn >= WARM:
+                        counted[loop].append(seconds)
+            for process in running.values():
+                process.end()
+    turns = {loop: np.array(seconds) for loop, seconds in counted.items()}
     return {
         "title": size.title,
         "steps_per_turn": size.block,
-        "turns": blocks,
+        "turns": blocks * rounds,
         "loops": {
-            loop: figures(turns, counted["bare"], size.block) for loop, turns in counted.items()
+            loop: figures(seconds, turns["bare"], size.block) for loop, seconds in turns.items()
         },
     }
 
@@ -197,10 +201,10 @@ def main() -> None:
     loops = [loop for loop in LOOPS if loop not in missing]
     if missing:
         print(f"without {' and '.join(sorted(missing))}: not installed", file=sys.stderr)
-    started, sizes, count = loops, arguments.sizes, STARTS
+    started, sizes, count, rounds = loops, arguments.sizes, STARTS, ROUNDS
     if arguments.quick:
         loops, sizes = ["bare", "zafu-fit", "zafu-train"], ["small"]
-        started, count = ["bare"], 1
+        started, count, rounds = ["bare"], 1, 1
     facts = environment()
     results: dict[str, Any] = {
         "date": facts["time"],
@@ -212,8 +216,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         results["starts"] = starts(started, Path(scratch) / "starts", count)
         for name in sizes:
-            blocks = 2 if arguments.quick else SIZES[name].blocks
-            results["sizes"][name] = race(name, loops, Path(scratch) / name, blocks)
+            folder, blocks = Path(scratch) / name, 2 if arguments.quick else SIZES[name].blocks
+            results["sizes"][name] = race(name, loops, folder, rounds=rounds, blocks=blocks)
             write(results, arguments.out)
     print(markdown(results))
 

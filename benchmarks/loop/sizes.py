@@ -35,7 +35,7 @@ class Size(NamedTuple):
     module: Callable[[], nn.Module]
     batch: int
     block: int  # steps timed at once: about 50 to 200 ms
-    blocks: int  # of each contestant
+    blocks: int  # of each process
 
 
 def recipe(size: Size, *, steps: int, save_every: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ SIZES = {
         module=lambda: mlp(64, 1),
         batch=32,
         block=60,
-        blocks=60,
+        blocks=25,
     ),
     "millisecond": Size(
         title="MLP 64-256-256-10 on digits, batch 32",
@@ -94,7 +94,7 @@ SIZES = {
         module=lambda: mlp(256, 2),
         batch=32,
         block=40,
-        blocks=60,
+        blocks=25,
     ),
     "convnet": Size(
         title="residual convnet on digits, batch 32",
@@ -103,7 +103,7 @@ SIZES = {
         module=convnet,
         batch=32,
         block=5,
-        blocks=40,
+        blocks=15,
     ),
     "decoder": Size(
         title="decoder of 128 x 3 on Python text, batch 8 x 128 tokens",
@@ -112,6 +112,6 @@ SIZES = {
         module=decoder,
         batch=8,
         block=2,
-        blocks=30,
+        blocks=12,
     ),
 }

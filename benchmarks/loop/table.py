@@ -19,10 +19,10 @@ HEAD = """\
 {date}, {cpu}, {threads} thread, {versions}. Written by `make bench`.
 
 Each loop trains the same module on the same samples with torch's fused AdamW, in a process of its
-own; the processes take turns. A ratio above 1 means more steps than the bare loop did in the same
-turn: the median over all turns, its 95 % interval (bootstrap) and the range. The same ratio in
-seconds of CPU, which depend less on what else the machine does, and that of the sums over all
-turns, which count what happens seldom, such as zafu's checkpoint.
+own, three times over; the processes take turns. A ratio above 1 means more steps than the bare loop
+did in the same turn: the median over all turns, its 95 % interval (bootstrap) and the range. The
+same ratio in seconds of CPU, which depend less on what else the machine does, and that of the sums
+over all turns, which count what happens seldom, such as zafu's checkpoint.
 """
 
 
