@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from zafu.errors import Fault, RecipeError
-from zafu.spec import Family, Spec, did_you_mean, json_schema, replaced
+from zafu.schema import json_schema
+from zafu.spec import Family, Spec, did_you_mean, replaced
 
 
 class Dish(Family):

@@ -37,7 +37,7 @@ from zafu.errors import Fault, RecipeError
 
 F = TypeVar("F", bound="Family")
 S = TypeVar("S", bound="Spec")
-_FAMILY = "x-family"  # marks, until all kinds are known, where a family stands in a schema
+FAMILY_MARK = "x-family"  # marks, until all kinds are known, where a family stands in a schema
 FAULTS = "zafu_faults"  # the type of an error that carries a list of Faults
 
 
@@ -144,7 +144,7 @@ class Family(Spec):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {_FAMILY: cls.__name__} if cls._root else handler(schema)
+        return {FAMILY_MARK: cls.__name__} if cls._root else handler(schema)
 
     @classmethod
     def _choose(cls, value: Any) -> Self:
@@ -166,23 +166,6 @@ class Family(Spec):
         except ValidationError as error:
             faults = faults_of(error, kinds[kind], value)
             raise PydanticCustomError(FAULTS, "{text}", _carry(faults)) from None
-
-
-def json_schema(spec: type[Spec]) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a Spec with every kind of every family it can hold."""
-    whole = spec.model_json_schema()
-    defs: dict[str, Any] = whole.setdefault("$defs", {})
-    families = {f.__name__: f for f in Family.__subclasses__() if f._root}
-    while missing := [n for n in _family_names(whole) if n not in defs]:
-        for name in missing:
-            kinds = families[name].kinds()
-            defs[name] = {"anyOf": [{"enum": list(kinds)}]}
-            for technique in kinds.values():
-                own = technique.model_json_schema()
-                defs.update(own.pop("$defs", {}))
-                defs[technique.__name__] = own
-                defs[name]["anyOf"].append({"$ref": f"#/$defs/{technique.__name__}"})
-    return _with_references(whole)
 
 
 def faults_of(
@@ -307,26 +290,6 @@ def replaced(data: Any, path: str, value: object) -> Any:
 def fields_of(spec: type[Spec]) -> dict[str, Any]:
     """The fields of a Spec by name, with the type that each holds."""
     return {name: field.annotation for name, field in spec.model_fields.items()}
-
-
-def _family_names(schema: Any) -> set[str]:
-    if isinstance(schema, dict):
-        own = {schema[_FAMILY]} if _FAMILY in schema else set[str]()
-        return own.union(*(_family_names(value) for value in schema.values()))
-    if isinstance(schema, list):
-        return set[str]().union(*(_family_names(value) for value in schema))
-    return set()
-
-
-def _with_references(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_with_references(value) for value in schema]
-    if not isinstance(schema, dict):
-        return schema
-    schema = {key: _with_references(value) for key, value in schema.items()}
-    if name := schema.pop(_FAMILY, None):
-        schema["$ref"] = f"#/$defs/{name}"
-    return schema
 
 
 def _leaves(cls: type[F]) -> Iterable[type[F]]:

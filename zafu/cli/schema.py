@@ -6,7 +6,7 @@ import argparse
 import json
 
 from zafu.recipe import Recipe
-from zafu.spec import json_schema
+from zafu.schema import json_schema
 
 EXAMPLE = """\
   zafu schema > zafu.schema.json
