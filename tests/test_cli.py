@@ -108,6 +108,24 @@ def test_evaluate_prints_each_metric_with_its_interval(
     assert scores["accuracy"]["low"] < scores["accuracy"]["value"] < scores["accuracy"]["high"]
 
 
+def test_a_run_that_goes_on_elsewhere_says_so(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(place / "digits.yaml"), "fit.epochs=1", "--out", str(place / "moved")]
+    assert main(words) == 0
+    for name in ("status.json", "environment.json"):
+        file = place / "moved" / name
+        data = json.loads(file.read_text()) | {"state": "interrupted", "torch": "2.12.0"}
+        file.write_text(json.dumps(data))
+    capsys.readouterr()
+
+    assert main(words) == 0
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "torch 2.12.0 became" in said
+    assert "threads" not in said
+
+
 def test_python_gives_the_same_as_the_command_line(place: Path, run: Path) -> None:
     again = zafu.train(place / "digits.yaml", runs=place / "python")
 

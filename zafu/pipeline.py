@@ -103,9 +103,14 @@ def events(run: Run) -> Iterator[Event]:
     with ExitStack() as stack:
         stack.enter_context(artifact.only_writer(run.folder))
         stop = stack.enter_context(stoppable())
-        run.begin()
+        changed = run.begin()
         try:
             run.say("running")
+            if changed:
+                text = "its bytes may not be those of an undisturbed run"
+                yield Note(
+                    f"the environment of this run has changed ({'; '.join(changed)}): {text}"
+                )
             data = yield from prepare(run)
             session = yield from opened(run, data, stop, stack)
             yield from training.steps(session)

@@ -37,6 +37,7 @@ from zafu.spec import digest_of
 from zafu.units import Bytes
 
 MODEL = "model"
+DECIDES_BYTES = ("zafu", "torch", "cpu", "threads", "device")  # of an environment
 BYTES = 4  # of one fp32 number
 
 
@@ -104,12 +105,22 @@ class Run:
                 text = f"{self.folder}: holds the run of another recipe"
                 raise Refused(f"{text} ({_difference(there, self.recipe)}); choose another --out")
 
-    def begin(self) -> None:
-        """Write down recipe and environment; raises Refused if the folder is another recipe's."""
+    def begin(self) -> list[str]:
+        """Write down recipe and environment; what of the latter has changed since the last time.
+
+        Raises Refused if the folder is another recipe's.
+        """
         self.refuse_other()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "recipe.yaml", to_yaml(self.recipe.dump()))
-        write_json(self.folder / "environment.json", environment())
+        file, now = self.folder / "environment.json", environment(self.recipe.fit.threads)
+        try:
+            before = read_json(file) if file.is_file() else now
+        except Damaged:  # it is written anew below
+            before = now
+        write_json(file, now)
+        decide = ((key, before.get(key), now[key]) for key in DECIDES_BYTES)
+        return [f"{key} {old} became {new}" for key, old, new in decide if old != new]
 
 
 def foresee(recipe: Recipe, folder: Path, signature: Signature | None = None) -> list[Fault]:
@@ -176,8 +187,11 @@ def prepared(recipe: Recipe, runs: Path) -> Path:
     return folder
 
 
-def environment() -> dict[str, Any]:
-    """What else than the recipe may decide the bytes: versions, machine, threads, commit."""
+def environment(threads: int | None = None) -> dict[str, Any]:
+    """What else than the recipe may decide the bytes: versions, machine, threads, commit.
+
+    `threads` are those that the recipe asks for; None: torch's choice.
+    """
     import torch
 
     cuda = torch.cuda.is_available()
@@ -188,7 +202,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "git": _git(),
         "command": " ".join(["zafu", *sys.argv[1:]]),
