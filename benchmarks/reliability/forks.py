@@ -6,6 +6,7 @@ user would. The server itself computes nothing, so that its children may use any
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -47,7 +48,7 @@ class Child:
             self.code = self.forks.ask({"poll": self.pid})
         return self.code
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 120) -> int:
         """The code at its end; raises TimeoutError, after killing it, when that does not come."""
         end = time.monotonic() + seconds
         while (code := self.poll()) is None:
@@ -63,8 +64,8 @@ class Child:
             os.kill(self.pid, number)
 
     def said(self) -> str:
-        """All that it printed."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        """All that it printed; nothing if it was killed before it could open its log."""
+        return self.log.read_text("utf-8", errors="replace") if self.log.exists() else ""
 
 
 class Forks:
@@ -146,6 +147,7 @@ def child(request: dict[str, Any]) -> int:
         os.dup2(handle, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(request["folder"])
+    faulthandler.dump_traceback_later(60)  # should it hang, the log shows where
     inject(**request["fault"])
     try:
         code = main(request["words"])

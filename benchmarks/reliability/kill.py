@@ -82,9 +82,10 @@ def trials(forks: Forks, folder: Path, *, kills: int, seed: int) -> Iterator[Tri
             child = forks.start(["train", recipe, "--out", out], folder)
             _wait_for_moment(child, out, chance, aimed=aimed, length=length)
             child.send(signal.SIGKILL)
-            if child.wait() != -signal.SIGKILL:
-                break  # it was done before
+            child.wait()
             _judge_resumption(done, child)
+            if child.code != -signal.SIGKILL:
+                break  # it was done before
             kill = Kill(bool(trial.unfinished(out)), trial.reached(out), trial.saved(out))
             done.kills.append(kill)
             total, inside = total + 1, inside + kill.inside_save
@@ -125,7 +126,9 @@ def _judge_resumption(done: Trial, child: Child) -> None:
     said, last = child.said(), done.kills[-1]
     if child.code == -signal.SIGKILL and not ("goes on" in said or "zafu:" in said):
         return  # killed again before it could say
-    if last.saved:
+    if child.code not in (0, -signal.SIGKILL):
+        last.resumed = False
+    elif last.saved:
         last.resumed = f"goes on from step-{last.saved:09d}" in said or "is finished" in said
     else:
         last.resumed = "samples, on cpu" in said
