@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from zafu.batch import Batch
 from zafu.data.contract import Split
-from zafu.data.order import Order
 from zafu.errors import NonFinite
 from zafu.fit import Fit
+from zafu.loading.order import Order
 from zafu.optim.runtime.update import Update
 from zafu.task import Task
 

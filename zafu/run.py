@@ -19,11 +19,15 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +39,24 @@ from zafu.signature import Signature
 from zafu.source import to_yaml
 from zafu.spec import digest_of
 from zafu.units import Bytes
+from zafu.work import Engine, Pool, Work
 
 MODEL = "model"
 DECIDES_BYTES = ("zafu", "torch", "cpu", "threads", "device")  # of an environment
 BYTES = 4  # of one fp32 number
+PREPARES = (
+    "hashing.py",
+    *(f"{p}/*.py" for p in ("data", "clean", "features", "tokenizers")),
+)  # our code that prepares data
+LIBRARIES = (
+    "numpy",
+    "polars",
+    "tokenizers",
+    "tiktoken",
+    "ftfy",
+    "pillow",
+    "scikit-learn",
+)
 
 
 @dataclass(frozen=True)
@@ -155,8 +173,19 @@ def checkpoint_bytes(recipe: Recipe, signature: Signature) -> int:
     return round(recipe.model.parameter_count(signature) * per_weight * BYTES)
 
 
-def prepared(recipe: Recipe, runs: Path) -> Path:
-    """The folder of this recipe's prepared data, made if it is not there or not whole."""
+def prepared(
+    recipe: Recipe,
+    runs: Path,
+    *,
+    engine: Engine | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    stopped: Callable[[], str] = lambda: "",
+) -> Path:
+    """The folder of this recipe's prepared data, made if it is not there or not whole.
+
+    `engine` does the pieces of it (default: a pool of processes), `say` hears how far it is, and
+    `stopped` gives the signal that asks to stop: what is done is then kept, and Interrupted raised.
+    """
     files = recipe.data.sources()
     base = Path(os.path.commonpath(files)) if len(files) > 1 else Path("/")
     key = {
@@ -166,7 +195,8 @@ def prepared(recipe: Recipe, runs: Path) -> Path:
         "files": [
             [f.name if len(files) == 1 else str(f.relative_to(base)), digest_file(f)] for f in files
         ],
-        "zafu": version("zafu"),
+        "plugins": [digest_file(Path(name)) for name in recipe.plugins],
+        "code": _code(),
     }
     digest = digest_of(key)
     folder = runs / "data" / digest[:16]
@@ -178,13 +208,27 @@ def prepared(recipe: Recipe, runs: Path) -> Path:
                 pass  # it is a cache: made again below
             else:
                 return folder
-        begun = time.perf_counter()
+        work = Work(folder.with_name(f".{folder.name}.work"), engine or Pool(), say, stopped)
 
         def write(part: Path) -> None:
-            recipe.data.prepare(part, task=recipe.task.kind, seed=recipe.seed)
+            recipe.data.prepare(part, task=recipe.task.kind, seed=recipe.seed, work=work)
 
-        publish(folder, write, kind="data", digest=digest, seconds=time.perf_counter() - begun)
+        publish(folder, write, kind="data", digest=digest)
+        shutil.rmtree(work.folder, ignore_errors=True)
     return folder
+
+
+@cache
+def _code() -> dict[str, str]:
+    """What of our own code and of others' decides the bytes of prepared data."""
+    package = Path(__file__).parent
+    inside = sorted(f for name in PREPARES for f in package.glob(name))
+    ours = digest_of([[str(f.relative_to(package)), digest_file(f)] for f in inside])
+    found = {"zafu": ours}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def environment(threads: int | None = None) -> dict[str, Any]:

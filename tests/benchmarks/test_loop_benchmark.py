@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from zafu import loop
 from zafu.data.arrays import Rows
-from zafu.data.order import Order
+from zafu.loading.order import Order
 from zafu.optim.runtime.update import Update
 from zafu.recipe import Recipe
 from zafu.run import prepared

@@ -17,6 +17,7 @@ from zafu.data.contract import SPLITS, Data
 from zafu.errors import DataError, RecipeError
 from zafu.signature import Columns, Pixels, Signature, Tokens
 from zafu.task import Task
+from zafu.work import Work
 
 
 def text(folder: Path) -> dict[str, object]:
@@ -61,7 +62,7 @@ class Prepared:
 
     def prepare(self, folder: Path, seed: int = 0) -> Path:
         folder.mkdir()
-        self.data.prepare(folder, task=self.task, seed=seed)
+        self.data.prepare(folder, task=self.task, seed=seed, work=Work(folder / "../work"))
         return folder
 
 
@@ -222,7 +223,7 @@ def test_a_split_that_there_is_not_is_refused(prepared: Prepared) -> None:
 
 def test_splits_without_a_share_are_empty(prepared: Prepared, tmp_path: Path) -> None:
     data = type(prepared.data).parse({**prepared.raw, "split": {"validation": 0, "test": 0}})
-    data.prepare(tmp_path, task=prepared.task, seed=0)
+    data.prepare(tmp_path, task=prepared.task, seed=0, work=Work(tmp_path / "../work"))
 
     assert len(data.open(tmp_path, "train")) > 0
     assert [len(data.open(tmp_path, split)) for split in ("validation", "test")] == [0, 0]

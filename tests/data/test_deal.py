@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from zafu.data.contract import SPLITS, Shares
 from zafu.data.deal import deal
 from zafu.data.files import find
-from zafu.data.hashing import fingerprints, key, mix
 from zafu.errors import DataError
+from zafu.hashing import fingerprints, key, mix
 
 SOME = fingerprints(str(i).encode() for i in range(2000))
 

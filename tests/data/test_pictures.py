@@ -12,13 +12,14 @@ from zafu.data import pixels
 from zafu.data.digits import Digits
 from zafu.data.images import Images
 from zafu.errors import DataError, MissingExtra
+from zafu.work import Work
 
 TASK = "classification"
 
 
 def prepared(folder: Path, data: Images | Digits) -> Path:
     folder.mkdir()
-    data.prepare(folder, task=TASK, seed=0)
+    data.prepare(folder, task=TASK, seed=0, work=Work(folder / "../work"))
     return folder
 
 

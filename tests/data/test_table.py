@@ -15,6 +15,7 @@ from zafu.data.files import find
 from zafu.data.table import Table
 from zafu.errors import DataError, RecipeError
 from zafu.signature import Columns
+from zafu.work import Work
 
 CLASSES, NUMBER = "classification", "regression"
 SPLITS = ("train", "validation", "test")
@@ -64,7 +65,7 @@ def write(rows: pl.DataFrame, file: Path) -> str:
 
 def prepared(folder: Path, data: Table, task: str = CLASSES) -> Path:
     folder.mkdir()
-    data.prepare(folder, task=task, seed=0)
+    data.prepare(folder, task=task, seed=0, work=Work(folder / "../work"))
     return folder
 
 

@@ -18,6 +18,7 @@ from zafu.data.files import find
 from zafu.data.text import Text
 from zafu.errors import Damaged, DataError, RecipeError
 from zafu.signature import Signature, Tokens
+from zafu.work import Work
 
 SMALL = ("stdlib:[b-c]*.py",)
 TASK = "language-modeling"
@@ -29,7 +30,7 @@ def text(**settings: object) -> Text:
 
 def prepared(folder: Path, data: Text, seed: int = 0) -> Path:
     folder.mkdir()
-    data.prepare(folder, task=TASK, seed=seed)
+    data.prepare(folder, task=TASK, seed=seed, work=Work(folder / "../work"))
     return folder
 
 
@@ -229,7 +230,9 @@ def test_every_file_that_is_not_utf8_is_named_with_its_byte(tmp_path: Path) -> N
     (tmp_path / "c.txt").write_bytes(b"cut \xc3")
 
     with pytest.raises(DataError) as error:
-        text(files=[f"{tmp_path}/*.txt"]).prepare(tmp_path, task=TASK, seed=0)
+        text(files=[f"{tmp_path}/*.txt"]).prepare(
+            tmp_path, task=TASK, seed=0, work=Work(tmp_path / "../work")
+        )
 
     assert "a.txt: expected UTF-8, found ef at byte 2" in str(error.value)
     assert "c.txt: expected UTF-8, found c3 at byte 4" in str(error.value)
@@ -241,7 +244,7 @@ def test_too_little_text_for_the_vocabulary_says_what_is_possible(tmp_path: Path
         (tmp_path / f"{i}.txt").write_text(f"{i}: spam spam spam eggs and spam")
 
     with pytest.raises(DataError, match=r"gives only \d+ tokens, expected 2048: set data\.vocab"):
-        text(files=[f"{tmp_path}/*.txt"], vocab=2048).prepare(tmp_path / "x", task=TASK, seed=0)
+        prepared(tmp_path / "x", text(files=[f"{tmp_path}/*.txt"], vocab=2048))
 
 
 def test_too_little_text_for_a_window_says_what_is_expected(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zafu import loop
-from zafu.data.order import Order
 from zafu.errors import NonFinite
+from zafu.loading.order import Order
 from zafu.loop import Step
 
 RECIPE = """\

@@ -87,6 +87,14 @@ class Rows:
         return len(ids) * self._targets[:1].size
 
     def batch(self, ids: np.ndarray) -> Batch:
+        """The rows at these positions, `(batch,)` int64; nothing is left to finish."""
+        return self.raw(ids)
+
+    def finish(self, batch: Batch) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def raw(self, ids: np.ndarray) -> Batch:
         """The rows at these positions, `(batch,)` int64."""
         import torch
 

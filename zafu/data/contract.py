@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -21,22 +21,51 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zafu.batch import Batch
+    from zafu.work import Work
 
 SPLITS = ("train", "validation", "test")
 
 
 class Shares(Spec):
-    """How samples (documents or rows) are dealt out, before anything is fitted."""
+    """How samples (documents, rows or pictures) are dealt out, before anything is fitted."""
 
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share of the samples that choose (early stopping, tuning), 0 to 1."""
     test: float = Field(default=0.1, ge=0, lt=1)
     """Share of the samples that judge at the end, 0 to 1."""
+    by: Literal["content", "random", "group", "time", "given"] = "content"
+    """What keeps samples together: content deals equal ones to one split; group those with the
+    same value in `column`; time puts the newest by `column` into the test; given reads the split's
+    name from `column`; random deals each by itself."""
+    column: str | None = None
+    """The column that group, time and given read."""
+    stratify: bool = False
+    """Whether each class has the same share in every split (content, random and group)."""
 
     def check(self) -> Iterable[Fault]:
-        """Something must be left to train on."""
+        """Something must be left to train on; a column exactly where one is read."""
         if self.validation + self.test >= 1:
             yield Fault("", "validation + test < 1", f"{self.validation + self.test:g}")
+        reads = self.by in ("group", "time", "given")
+        if reads and self.column is None:
+            yield Fault("column", f"the column to split by {self.by}", "nothing")
+        if not reads and self.column is not None:
+            yield Fault("column", f"nothing, as {self.by} reads no column", self.column)
+        if self.stratify and self.by in ("time", "given"):
+            yield Fault("stratify", f"false for a split by {self.by}", "true")
+
+
+class Leaks(Spec):
+    """How much of the held-out samples training may know; more than that fails the preparation."""
+
+    exact: float | None = Field(default=0.0, ge=0, le=1)
+    """Most of a held-out split that may stand in training too, 0 to 1; null: it is only shown."""
+    near: float | None = Field(default=None, ge=0, le=1)
+    """Most of a held-out split that may nearly stand in training; null: it is only shown."""
+    groups: float | None = Field(default=0.0, ge=0, le=1)
+    """Most of a held-out split whose group is in training too, where the split is by group."""
+    time: float | None = Field(default=0.0, ge=0, le=1)
+    """Most of a held-out split that is older than the newest training sample, by time."""
 
 
 class Split(Protocol):
@@ -54,8 +83,19 @@ class Split(Protocol):
         """Targets in the samples at these positions: tokens to predict, else rows."""
         ...
 
+    def raw(self, ids: np.ndarray) -> Batch:
+        """The samples at these positions, `(batch,)` int64, on the CPU, as augmentation wants them.
+
+        Pictures are `(batch, channels, height, width)` uint8; all else is as `batch` has it.
+        """
+        ...
+
+    def finish(self, batch: Batch) -> Batch:
+        """A raw batch, perhaps augmented and then float32, on any device, as a model wants it."""
+        ...
+
     def batch(self, ids: np.ndarray) -> Batch:
-        """The samples at these positions, `(batch,)` int64, as tensors on the CPU."""
+        """The samples at these positions as a model wants them: `finish(raw(ids))`."""
         ...
 
 
@@ -66,7 +106,9 @@ class Data(Family):
     gives: ClassVar[str]  # the kind of its inputs: tokens, pixels or columns
     tasks: ClassVar[frozenset[str]]  # the kinds of task that it can serve
     split: Shares = Shares()
-    """Shares of the validation and the test split."""
+    """How samples are dealt to training, validation and test."""
+    leaks: Leaks = Leaks()
+    """What training may know of held-out samples."""
 
     def foreseen(self, task: str) -> Signature | None:
         """The signature, as far as it is known without reading the data."""
@@ -81,10 +123,11 @@ class Data(Family):
         return None
 
     @abstractmethod
-    def prepare(self, folder: Path, *, task: str, seed: int) -> None:
-        """Split, fit and write everything under `folder`, which exists and is empty.
+    def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
+        """Clean, split, fit and write everything under `folder`, which exists and is empty.
 
-        Raises DataError that names file, row and column where the data is not as described.
+        What is long is done in pieces of `work`. Raises DataError that names file, row and column
+        where the data is not as described, Interrupted after a signal.
         """
 
     @abstractmethod

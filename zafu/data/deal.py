@@ -13,7 +13,7 @@ import numpy as np
 
 from zafu.data.contract import SPLITS
 from zafu.data.files import refuse
-from zafu.data.hashing import key, mix
+from zafu.hashing import key, mix
 
 if TYPE_CHECKING:
     from zafu.data.contract import Shares

@@ -17,12 +17,13 @@ import numpy as np
 from zafu.data import arrays, decode, pixels
 from zafu.data.contract import SPLITS, Data
 from zafu.data.deal import deal
-from zafu.data.hashing import fingerprints
 from zafu.errors import DataError, MissingExtra
+from zafu.hashing import fingerprints
 from zafu.signature import Pixels, Signature
 
 if TYPE_CHECKING:
     from zafu.batch import Batch
+    from zafu.work import Work
 
 _LABELS = tuple("0123456789")
 _INK = 16  # a stored pixel is 0 (paper) to 16 (ink)
@@ -56,7 +57,7 @@ class Digits(Data):
         """All digits."""
         return 1797
 
-    def prepare(self, folder: Path, *, task: str, seed: int) -> None:
+    def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
         """Write the digits of each split; raises MissingExtra without scikit-learn."""
         if not (files := self.sources()):
             raise MissingExtra("scikit-learn", "sklearn")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from zafu.data.files import refuse
-from zafu.data.hashing import fingerprint, mix
+from zafu.hashing import fingerprint, mix
 from zafu.spec import did_you_mean, show
 
 if TYPE_CHECKING:

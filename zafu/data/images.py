@@ -13,11 +13,12 @@ from zafu.data import arrays, decode, pixels
 from zafu.data.contract import SPLITS, Data
 from zafu.data.deal import deal
 from zafu.data.files import refuse
-from zafu.data.hashing import fingerprints
 from zafu.errors import DataError
+from zafu.hashing import fingerprints
 
 if TYPE_CHECKING:
     from zafu.batch import Batch
+    from zafu.work import Work
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -45,7 +46,7 @@ class Images(Data):
         """Each file is a picture."""
         return len(files)
 
-    def prepare(self, folder: Path, *, task: str, seed: int) -> None:
+    def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
         """Write the pictures of each split; raises DataError that lists all that are unreadable."""
         decode.require_pillow()
         files = self._found()

@@ -39,7 +39,7 @@ class Pictures:
         self._targets = targets
         self._mean = np.array(fitted.mean, np.float32).reshape(shape)
         self._scale = (1 / np.array(fitted.std)).astype(np.float32).reshape(shape)
-        self._in_memory = pixels.size <= SMALL
+        self._stored, self._in_memory = pixels, pixels.size <= SMALL
         self._pixels = self._normalized(pixels) if self._in_memory else pixels
 
     def __len__(self) -> int:
@@ -53,6 +53,21 @@ class Pictures:
     def count(self, ids: np.ndarray) -> int:
         """Number of these pictures."""
         return len(ids)
+
+    def raw(self, ids: np.ndarray) -> Batch:
+        """The pictures at these positions, `(batch, channels, height, width)` uint8."""
+        import torch
+
+        targets = torch.from_numpy(self._targets.take(ids, 0))
+        return Batch((torch.from_numpy(self._stored.take(ids, 0)),), targets, ids)
+
+    def finish(self, batch: Batch) -> Batch:
+        """The pictures normalized, float32, on the device where they are."""
+        import torch
+
+        (pixels,) = batch.inputs
+        mean, scale = (torch.from_numpy(x).to(pixels.device) for x in (self._mean, self._scale))
+        return batch._replace(inputs=((pixels.float() - mean) * scale,))
 
     def batch(self, ids: np.ndarray) -> Batch:
         """The pictures at these positions, `(batch, channels, height, width)` float32."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from zafu.batch import Batch
+    from zafu.work import Work
 
 
 @final
@@ -66,7 +67,7 @@ class Table(Data):
         """The files of the table."""
         return [path for _, path in find(self.files)]
 
-    def prepare(self, folder: Path, *, task: str, seed: int) -> None:
+    def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
         """Write the encoded rows of each split; raises DataError with the faults of all columns."""
         rows = self._typed(frame.read(self.sources(), self.missing), task)
         kept = rows.filter(rows[self.target].is_not_null())

@@ -21,9 +21,10 @@ from zafu.data import arrays, tokenizer
 from zafu.data.contract import SPLITS, Data
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
-from zafu.data.hashing import fingerprints
 from zafu.errors import DataError
+from zafu.hashing import fingerprints
 from zafu.signature import Signature, Tokens
+from zafu.work import Work
 
 
 @final
@@ -54,7 +55,7 @@ class Text(Data):
         """As many documents as files, unless a delimiter cuts these."""
         return None if self.delimiter else len(files)
 
-    def prepare(self, folder: Path, *, task: str, seed: int) -> None:
+    def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
         """Write tokens and raw text of each split; raises DataError that names file and byte."""
         came, dropped, kept = self._documents()
         raw = [document.encode() for document in kept]
@@ -139,6 +140,14 @@ class Windows:
         return int(self._sizes[ids, 1].sum())
 
     def batch(self, ids: np.ndarray) -> Batch:
+        """The windows at these positions; nothing is left to finish."""
+        return self.raw(ids)
+
+    def finish(self, batch: Batch) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    def raw(self, ids: np.ndarray) -> Batch:
         """The windows at these positions: inputs and targets `(batch, context)` int64."""
         import torch
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from zafu.data.order import BLOCK, Order
+from zafu.loading.order import BLOCK, Order
 
 SIZES = st.integers(1, 3000)
 SEEDS = st.integers(0, 2**32 - 1)

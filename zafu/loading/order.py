@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from zafu.data.hashing import key, mix
+from zafu.hashing import key, mix
 
 BLOCK = 1 << 14  # positions computed at once: a batch is then a slice
 
