@@ -21,6 +21,7 @@ from zafu.data import arrays, tokenizer
 from zafu.data.contract import SPLITS, Data
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
+from zafu.data.windows import Windows
 from zafu.errors import DataError
 from zafu.hashing import fingerprints
 from zafu.signature import Signature, Tokens
@@ -111,54 +112,6 @@ class Text(Data):
         kept = list(dict.fromkeys(full))
         dropped = {"empty": len(found) - len(full), "duplicate": len(full) - len(kept)}
         return len(found), dropped, kept
-
-
-@final
-class Windows:
-    """A stream of tokens in windows of `context` inputs, with the token after each as target.
-
-    The last window may overlap the one before it: targets that were predicted there are -100,
-    which losses pass over. `sizes` `(windows, 2)` are the bytes and targets that count in each.
-    """
-
-    def __init__(self, tokens: np.ndarray, sizes: np.ndarray, context: int) -> None:
-        self._sizes, self._context = sizes, context
-        self._last = len(tokens) - 1 - context  # where the last window begins
-        self._seen = context - int(sizes[-1, 1]) if len(sizes) else 0
-        self._windows = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)
-
-    def __len__(self) -> int:
-        """Number of windows."""
-        return len(self._sizes)
-
-    def units(self, ids: np.ndarray) -> int:
-        """Bytes of text that the targets of these windows stand for."""
-        return int(self._sizes[ids, 0].sum())
-
-    def count(self, ids: np.ndarray) -> int:
-        """Tokens to predict in these windows."""
-        return int(self._sizes[ids, 1].sum())
-
-    def batch(self, ids: np.ndarray) -> Batch:
-        """The windows at these positions; nothing is left to finish."""
-        return self.raw(ids)
-
-    def finish(self, batch: Batch) -> Batch:
-        """The batch as it is."""
-        return batch
-
-    def raw(self, ids: np.ndarray) -> Batch:
-        """The windows at these positions: inputs and targets `(batch, context)` int64."""
-        import torch
-
-        if len(ids) and (ids.min() < 0 or ids.max() >= len(self)):
-            raise IndexError(f"expected windows 0 to {len(self) - 1}, found {ids}")
-        tokens = self._windows[np.minimum(ids * self._context, self._last)]
-        inputs = torch.from_numpy(tokens[:, :-1].astype(np.int64))  # (batch, context)
-        targets = torch.from_numpy(tokens[:, 1:].astype(np.int64))
-        if self._seen and (last := np.flatnonzero(ids == len(self) - 1)).size:
-            targets[last, : self._seen] = -100
-        return Batch((inputs,), targets, ids)
 
 
 def _whole_windows(tokens: np.ndarray, context: int) -> np.ndarray:
