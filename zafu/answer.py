@@ -12,12 +12,12 @@ from torch import nn
 
 from zafu.artifact import read_json
 from zafu.batch import Batch
-from zafu.data import tokenizer
 from zafu.errors import Refused
 from zafu.loop import key
 from zafu.nets.sampling import Choice, Windowed, sample
 from zafu.recipe import Recipe
 from zafu.signature import Signature
+from zafu.tokenizers.encoder import load
 
 SAMPLE_TOKENS = 120  # of each continuation in a report
 EXAMPLES = 24  # rows or pictures in a report
@@ -33,9 +33,9 @@ def continued(
     """
     if not (transform / "tokenizer.json").is_file():
         raise Refused(f"{transform}: expected a language model, found no tokenizer.json")
-    bpe = tokenizer.load(transform)
+    encoder = load(transform)
     device = next(module.parameters()).device
-    start = [tokenizer.END_ID, *bpe.encode(prompt, add_special_tokens=False).ids]
+    start = [encoder.end, *encoder.encode([prompt])[0].tolist()]
     generator = torch.Generator(device).manual_seed(key(seed, len(start), 0))
     tokens = torch.tensor(start, device=device)
     found: list[int] = []
@@ -43,10 +43,10 @@ def continued(
     for token in sample(
         cast(Windowed, module), tokens, length=length, choice=choice, generator=generator
     ):
-        if token == tokenizer.END_ID:
+        if token == encoder.end:
             break
         found.append(token)
-        text = bpe.decode(found, skip_special_tokens=False)
+        text = encoder.decode(found)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text[len(said) :]
             said = text

@@ -19,6 +19,8 @@ class Tokens(Spec):
     """Number of different tokens."""
     context: int = Field(ge=1)
     """Most tokens in a window."""
+    end: int = Field(default=0, ge=0)
+    """The token that stands before and after each document."""
 
 
 class Pixels(Spec):

@@ -293,14 +293,14 @@ def test_a_hostile_array_of_prepared_data_is_refused(
 
 
 def test_a_hostile_tokenizer_is_refused(tmp_path: Path) -> None:
-    from zafu.data import tokenizer
+    from zafu.tokenizers import encoder
 
     for content, made in BYTES.items():
         mark = tmp_path / "MARK"
         (tmp_path / "tokenizer.json").write_bytes(made(mark))
 
         with pytest.raises(ZafuError):  # noqa: PT012
-            tokenizer.load(tmp_path)
+            encoder.load(tmp_path)
             pytest.fail(content)
 
         assert not mark.exists()

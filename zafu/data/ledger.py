@@ -117,15 +117,16 @@ class Ledger:
 
 
 def report(
-    ledger: Ledger, *, came: int, splits: Mapping[str, int], **further: object
+    ledger: Ledger, *, splits: Mapping[str, int], **further: object
 ) -> dict[str, object]:
     """What `prepare.json` says: samples in, out, in each split, and what each step did."""
+    steps = ledger.steps()
     return {
-        "in": came,
+        "in": steps[0]["rows_in"] if steps else sum(splits.values()),
         "dropped": ledger.dropped(),
         "out": sum(splits.values()),
         "splits": dict(splits),
-        "steps": ledger.steps(),
+        "steps": steps,
         **further,
     }
 

@@ -42,6 +42,8 @@ class Decoder(Model):
     """Added to the mean square in each norm, > 0."""
     qk_norm: bool = False
     """Whether queries and keys are normalized, as in Qwen3: steadier at high learning rates."""
+    attend: Literal["window", "document"] = "window"
+    """Whether tokens look at the whole window before them, or at their own document alone."""
     tied: bool = False
     """Whether the embedding is the head's matrix too: fewer parameters in small models."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -84,6 +86,7 @@ class Decoder(Model):
                 tied=self.tied,
                 dropout=self.dropout,
                 drop_path=self.drop_path,
+                end=inputs.end if self.attend == "document" else None,
             )
         )
 

@@ -40,6 +40,7 @@ class Shape:
     tied: bool = False
     dropout: float = 0.0
     drop_path: float = 0.0
+    end: int | None = None  # the token before which attention does not look; None: it looks at all
 
 
 class Past:
@@ -48,6 +49,7 @@ class Past:
     def __init__(self) -> None:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
+        self.documents: Tensor | None = None  # (batch, time), in the first layer alone
 
     @property
     def length(self) -> int:
@@ -76,7 +78,9 @@ class Attention(nn.Module):
         self.q_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
         self.k_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None, mask: Tensor | None
+    ) -> Tensor:
         """What attention adds to `x`, `(batch, time, width)`."""
         split = (-1, self.head_dim)  # (batch, time, heads, head_dim)
         q, k = self.q_proj(x).unflatten(-1, split), self.k_proj(x).unflatten(-1, split)
@@ -86,7 +90,7 @@ class Attention(nn.Module):
         q, k = rotate(q.transpose(1, 2), rope), rotate(k.transpose(1, 2), rope)
         if past is not None:
             k, v = past.extend(k, v)
-        return self.o_proj(_attend(q, k, v).transpose(1, 2).flatten(2))
+        return self.o_proj(_attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
 
 class GatedMLP(nn.Module):
@@ -114,9 +118,11 @@ class Block(nn.Module):
         self.mlp = GatedMLP(shape)
         self.dropout, self.rate = shape.dropout, rate
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None, mask: Tensor | None
+    ) -> Tensor:
         """The residual stream after this block, `(batch, time, width)`."""
-        x = x + self._thin(self.self_attn(self.input_layernorm(x), rope, past))
+        x = x + self._thin(self.self_attn(self.input_layernorm(x), rope, past, mask))
         return x + self._thin(self.mlp(self.post_attention_layernorm(x)))
 
     def _thin(self, branch: Tensor) -> Tensor:
@@ -168,8 +174,11 @@ class Decoder(nn.Module):
         x = self.model.embed_tokens(tokens)  # (batch, time, width)
         x = functional.dropout(x, self.shape.dropout, self.training)
         rope = self._rope(x, start)
+        mask = None
+        if self.shape.end is not None:
+            mask = within_documents(tokens == self.shape.end, cache[0] if cache else None)
         for block, past in zip(self.model.layers, pasts, strict=True):
-            x = run(block, x, rope, past, recompute=self.recompute and cache is None)
+            x = run(block, x, rope, past, mask, recompute=self.recompute and cache is None)
         x = self.model.norm(x)
         if self.lm_head is None:
             return functional.linear(x, self.model.embed_tokens.weight)
@@ -205,14 +214,32 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def within_documents(begins: Tensor, past: Past | None) -> Tensor:
+    """Which keys each query may look at: those of its document up to itself.
+
+    `begins` `(batch, time)` is true where a document begins; so is the mask
+    `(batch, 1, time, past + time)`. What came before is kept in `past`, in place.
+    """
+    documents = begins.cumsum(1)  # (batch, time)
+    known = documents
+    if past is not None:
+        if past.documents is not None:
+            documents = documents + past.documents[:, -1:]
+            known = torch.cat([past.documents, documents], 1)
+        past.documents = known
+    causal = torch.ones(documents.shape[1], known.shape[1], dtype=torch.bool, device=begins.device)
+    same = documents[:, :, None] == known[:, None, :]
+    return (same & causal.tril(known.shape[1] - documents.shape[1]))[:, None]
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Causal attention `(batch, heads, time, head_dim)`; the queries are the last of the keys."""
     queries, keys = q.shape[2], k.shape[2]
-    mask = None
-    if 1 < queries < keys:
+    causal = mask is None and queries == keys
+    if mask is None and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
     return functional.scaled_dot_product_attention(
-        q, k, v, mask, is_causal=queries == keys, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, mask, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 

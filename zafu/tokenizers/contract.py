@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from zafu.spec import Family
 
+if TYPE_CHECKING:
+    import numpy as np
+
 END = "<|endoftext|>"  # stands before and after each document
+SMALLEST = 257  # every byte, and END
 
 
 class Encoder(Protocol):
@@ -28,7 +30,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The tokens of each text, uint16 or uint32, without END; text that spells END is text."""
+        """The tokens of each text, `dtype_of(size)`, without END; text that spells END is text."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -36,7 +38,7 @@ class Encoder(Protocol):
         ...
 
     def byte_lengths(self) -> np.ndarray:
-        """Bytes of text that each token stands for, `(size,)` int64; END stands for none."""
+        """Bytes of text that each token stands for, `(size,)` int64; none for special ones."""
         ...
 
 
@@ -46,11 +48,18 @@ class Tokenizer(Family):
     kind: str
 
     @abstractmethod
-    def foreseen(self) -> int:
-        """The number of tokens, END among them, known before any text is read."""
+    def foreseen(self) -> tuple[int, int]:
+        """The number of tokens, END among them, and END's id, known before any text is read.
+
+        Raises DataError where a file that says it cannot be read.
+        """
+
+    def sources(self) -> Iterable[Path]:
+        """Files that decide what the tokenizer does."""
+        return ()
 
     @abstractmethod
-    def train(self, texts: Sequence[str], transform: Path, *, context: int) -> None:
+    def train(self, texts: Iterator[str], transform: Path, *, context: int) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json` into `transform`, which exists.
 
         Raises DataError if the texts hold too little for the vocabulary.
