@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Self
 
 from pydantic import Field
 
+from zafu import plugins as plugin_files
 from zafu.artifact import digest_file
 from zafu.data.contract import Data
 from zafu.errors import DataError, Fault, RecipeError
@@ -109,13 +109,7 @@ def load_plugins(source: Source) -> list[Path]:
             faults.append(Fault(f"plugins.{index}", "a Python file", show(name), where))
     if faults:
         raise RecipeError(faults)
-    for path in paths:
-        name = f"zafu_plugin_{path.stem}_{digest_file(path)[:12]}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if name not in sys.modules and spec and spec.loader:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
+    plugin_files.load(paths)
     if paths:
         source.data = {**source.data, "plugins": [str(path) for path in paths]}
     return paths

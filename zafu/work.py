@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -16,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol, TypeVar, final
 
+from zafu import plugins
 from zafu.errors import Interrupted
 
 P = TypeVar("P")
@@ -48,13 +52,16 @@ class Pool:
     """Several pieces at a time, in processes of this machine."""
 
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    plugins: tuple[str, ...] = ()  # files that define what the pieces hold
 
     def run(self, do: Do[P], jobs: Sequence[Job[P]]) -> Iterator[Path]:
         """Yields each job's folder as soon as it is whole; few pieces are done in this process."""
         if len(jobs) <= FEW or self.workers == 1:
             yield from Inline().run(do, jobs)
             return
-        pool = ProcessPoolExecutor(self.workers, get_context("spawn"), initializer=_one_thread)
+        pool = ProcessPoolExecutor(
+            self.workers, get_context("spawn"), initializer=_begin, initargs=(self.plugins,)
+        )
         waiting: set[Future[Path]] = set()
         rest = iter(jobs)
         try:
@@ -118,9 +125,17 @@ def whole(do: Do[P], piece: P, folder: Path) -> Path:
     return folder
 
 
-def _one_thread() -> None:
+def _begin(plugin_files: tuple[str, ...]) -> None:
     """In a new process, before libraries are loaded: as many threads as processes is enough."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     os.environ |= {"POLARS_MAX_THREADS": "1", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    plugins.load(map(Path, plugin_files))
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which may have been killed without a word."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,5 +1,7 @@
 """The decoder: causal, rotary, and the same with a cache as without."""
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,3 +96,20 @@ def test_a_tied_embedding_is_the_head_and_is_stored_once() -> None:
     assert names == set(untied.state_dict()) - {"lm_head.weight"}
     doubled = {**tied.state_dict(), "lm_head.weight": tied.model.embed_tokens.weight}
     tied.load_state_dict(doubled)
+
+
+def test_attention_within_documents_answers_as_if_each_stood_alone() -> None:
+    """Parity: a packed window, its documents one by one, and decoding with a cache."""
+    plain = net()
+    module = Decoder(replace(plain.shape, end=0)).eval()
+    module.load_state_dict(plain.state_dict())
+    first, second = torch.tensor([[0, 5, 3, 9]]), torch.tensor([[0, 7, 7, 1, 2]])
+    packed = torch.cat([first, second], 1)
+
+    together = module(packed)
+    cache = module.new_cache()
+    stepped = torch.cat([module(packed[:, i : i + 3], cache) for i in (0, 3, 6)], 1)
+
+    torch.testing.assert_close(together[:, :4], plain(first), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[:, 4:], plain(second), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(stepped, together, atol=1e-5, rtol=1e-5)
