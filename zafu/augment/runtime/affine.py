@@ -1,0 +1,129 @@
+"""Affine maps of the plane, one for each picture, and pictures seen through them.
+
+Coordinates are pixels from the picture's center, x to the right and y down. A map takes places in
+the result to places in the picture, so the map of a step is applied before those of earlier steps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zafu.augment.contract import Fill
+
+Entry = float | Tensor  # a number for all pictures, or (batch,) float64
+_CACHED = 1 << 17  # numbers of pictures worked on at once on a CPU: half a cache of 1 MiB
+
+
+class Size(NamedTuple):
+    """The shape of a picture."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class Affine(NamedTuple):
+    """Places (x, y) to (a x + b y + left, c x + d y + top), in pixels from the center."""
+
+    a: Entry = 1.0
+    b: Entry = 0.0
+    left: Entry = 0.0
+    c: Entry = 0.0
+    d: Entry = 1.0
+    top: Entry = 0.0
+
+    def after(self, first: Affine) -> Affine:
+        """This map of what `first` gives."""
+        return Affine(
+            _sum(_product(self.a, first.a), _product(self.b, first.c)),
+            _sum(_product(self.a, first.b), _product(self.b, first.d)),
+            _sum(_sum(_product(self.a, first.left), _product(self.b, first.top)), self.left),
+            _sum(_product(self.c, first.a), _product(self.d, first.c)),
+            _sum(_product(self.c, first.b), _product(self.d, first.d)),
+            _sum(_sum(_product(self.c, first.left), _product(self.d, first.top)), self.top),
+        )
+
+    def rows(self, batch: int) -> Tensor:
+        """The entries a, b, left, c, d, top as `(6, batch)` float64 on the CPU."""
+        entries = [
+            entry.expand(batch)
+            if isinstance(entry, Tensor)
+            else torch.full((batch,), entry, dtype=torch.float64)
+            for entry in self
+        ]
+        return torch.stack(entries)
+
+
+def warp(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:
+    """Floating pictures `(batch, channels, height, width)` seen through maps `(6, batch)`.
+
+    Values between pixels are bilinear. The grid is made by single operations, not by
+    `affine_grid`, whose matrix product is ten times as slow and may round by the batch's size.
+    """
+    batch, _, height, width = pictures.shape
+    # 1 is the edge of the outermost pixel, half a side from the center
+    unit = torch.tensor([2 / width] * 3 + [2 / height] * 3, dtype=rows.dtype)
+    a, b, left, c, d, top = (rows * unit[:, None]).to(pictures)[:, :, None]  # (batch, 1) each
+    x = torch.arange(width, dtype=pictures.dtype, device=pictures.device) - (width - 1) / 2
+    y = torch.arange(height, dtype=pictures.dtype, device=pictures.device) - (height - 1) / 2
+    across = torch.stack([a * x, c * x], -1)[:, None]  # (batch, 1, width, 2)
+    down = torch.stack([b * y + left, d * y + top], -1)[:, :, None]  # (batch, height, 1, 2)
+    if torch.is_grad_enabled():
+        grid = across + down
+    else:
+        grid = pictures.new_empty(batch, height, width, 2)
+        torch.add(across[..., 0], down[..., 0], out=grid[..., 0])  # twice as fast as both at once
+        torch.add(across[..., 1], down[..., 1], out=grid[..., 1])
+    return functional.grid_sample(pictures, grid, padding_mode=fill, align_corners=False)
+
+
+def move(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:
+    """Pictures of any dtype seen through maps that flip and move by whole pixels: no new values."""
+    batch, _, height, width = pictures.shape
+    a, _, left, _, d, top = rows[:, :, None]  # (batch, 1) each
+    columns, outside_x = _places(a, left, width, fill)
+    lines, outside_y = _places(d, top, height, fill)
+    columns, lines = columns.to(pictures.device), lines.to(pictures.device)
+    sample = torch.arange(batch, device=pictures.device)[:, None, None]
+    found = pictures.movedim(1, -1)[sample, lines[:, :, None], columns[:, None, :]].movedim(-1, 1)
+    if fill == "zeros" and (outside_x.any() or outside_y.any()):
+        outside = outside_y[:, None, :, None] | outside_x[:, None, None, :]
+        found = found.masked_fill(outside.to(found.device), 0)
+    return found.contiguous()
+
+
+def _places(sign: Tensor, offset: Tensor, side: int, fill: Fill) -> tuple[Tensor, Tensor]:
+    """Positions along a side `(batch, side)` within it, and which of them were outside."""
+    middle = (side - 1) / 2
+    at = (sign * (torch.arange(side) - middle) + offset + middle).round().long()
+    outside = (at < 0) | (at >= side)
+    if fill == "reflection":  # about the edges, with the period of two sides
+        at = at.remainder(2 * side)
+        at = torch.minimum(at, 2 * side - 1 - at)
+    return at.clamp(0, side - 1), outside
+
+
+def in_cache(pictures: Tensor) -> list[slice]:
+    """The batch in pieces whose floats stay in a processor's cache; on a GPU it stays whole."""
+    batch, numbers = len(pictures), pictures[:1].numel()
+    if pictures.device.type != "cpu":
+        return [slice(0, batch)]
+    piece = max(1, _CACHED // max(1, numbers)) * torch.get_num_threads()
+    return [slice(i, min(i + piece, batch)) for i in range(0, batch, piece)]
+
+
+def _sum(p: Entry, q: Entry) -> Entry:
+    if isinstance(p, float) and not p:
+        return q
+    return p if isinstance(q, float) and not q else p + q
+
+
+def _product(p: Entry, q: Entry) -> Entry:
+    for one, other in ((p, q), (q, p)):
+        if isinstance(one, float) and one in (0.0, 1.0):
+            return other if one else 0.0
+    return p * q
