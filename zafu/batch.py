@@ -1,4 +1,4 @@
-"""Batch: some samples, ready for a model."""
+"""Batch: some samples, ready for a model; and the portions that a split of samples is mixed of."""
 
 from __future__ import annotations
 
@@ -21,3 +21,16 @@ class Batch(NamedTuple):
         """The same batch on another device."""
         moved = tuple(x.to(device, non_blocking=True) for x in self.inputs)
         return Batch(moved, self.targets.to(device, non_blocking=True), self.ids)
+
+    def pinned(self) -> Batch:
+        """The same batch in memory from which a GPU copies while the processor goes on."""
+        return Batch(
+            tuple(x.pin_memory() for x in self.inputs), self.targets.pin_memory(), self.ids
+        )
+
+
+class Portion(NamedTuple):
+    """Consecutive samples of a split that come as often as they weigh, however many they are."""
+
+    samples: int
+    weight: float  # > 0; only its share of the sum of all weights counts

@@ -12,7 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from zafu.augment.contract import Augmentation
 from zafu.errors import Fault
+from zafu.loading.auto import Auto
+from zafu.loading.contract import Loader
 from zafu.optim.adamw import AdamW
 from zafu.optim.averaging import Average
 from zafu.optim.clashes import clashes
@@ -58,6 +61,13 @@ class Fit(Spec):
     """Budget: tokens seen, for language models."""
     seconds: float | None = Field(default=None, gt=0)
     """Budget: seconds of training; its end depends on the machine, so runs are not repeatable."""
+
+    augment: tuple[Augmentation, ...] = ()
+    """Random changes of training samples, in this order, anew in each epoch."""
+    augment_backend: Literal["torch", "opencv"] = "torch"
+    """Who changes pictures: torch on any device, or OpenCV on the CPU."""
+    loader: Loader = Auto()
+    """Who reads batches, and how far ahead; it changes none of them."""
 
     penalties: tuple[Penalty, ...] = ()
     """Penalties on the weights, such as l1."""
@@ -106,6 +116,9 @@ class Fit(Spec):
         if self.micro_batch is None and self.batch == "all":
             hint = "micro_batch=256 sums the whole split in pieces that fit into memory"
             yield Fault("micro_batch", "a size, as batch is all", "nothing", hint=hint)
+        if self.augment_backend != "torch" and not self.augment:
+            found = self.augment_backend
+            yield Fault("augment_backend", "torch, as nothing is augmented", found)
         yield from clashes(self.optimizer, self.penalties, self.average)
 
     def goal(self) -> str:

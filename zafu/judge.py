@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -10,29 +11,39 @@ from torch import nn
 
 from zafu.data.contract import Split
 from zafu.errors import NonFinite
+from zafu.loading.contract import Loader
+from zafu.loading.inline import Inline
+from zafu.loading.requests import in_order
 from zafu.measure import Measurement
+from zafu.reading import plain
 from zafu.signals import Stop
 from zafu.task import Task
 
 
 def answers(
-    model: nn.Module, task: Task, split: Split, *, batch: int, most: int | None = None
-) -> Iterator[np.ndarray]:
+    model: nn.Module,
+    task: Task,
+    split: Split,
+    *,
+    batch: int,
+    most: int | None = None,
+    loader: Loader = Inline(),  # noqa: B008  (a frozen value)
+) -> Generator[np.ndarray]:
     """What judging needs of each sample, `(samples, k)`, batch by batch.
 
     Between batches the model is as it was, so that whoever iterates may stop at any time.
     """
     device = next(model.parameters()).device
     total = min(len(split), most or len(split))
-    for start in range(0, total, batch):
-        ids = np.arange(start, min(start + batch, total))
-        samples = split.batch(ids).to(device)
-        training = model.training
-        model.eval()
-        with torch.inference_mode():
-            answer = task.answer(model(*samples.inputs), samples.targets)
-        model.train(training)
-        yield answer.cpu().numpy()
+    with loader.open(plain(split).source, in_order(total, batch)) as batches:
+        for read in batches:
+            samples = read.to(device)
+            training = model.training
+            model.eval()
+            with torch.inference_mode():
+                answer = task.answer(model(*samples.inputs), samples.targets)
+            model.train(training)
+            yield answer.cpu().numpy()
 
 
 def verdict(task: Task, split: Split, found: list[np.ndarray]) -> dict[str, Measurement]:
@@ -45,11 +56,12 @@ def verdict(task: Task, split: Split, found: list[np.ndarray]) -> dict[str, Meas
     return task.judge(together, units=split.units(np.arange(len(together))))
 
 
-def unless_stopped(found: Iterator[np.ndarray], stop: Stop) -> list[np.ndarray] | None:
+def unless_stopped(found: Generator[np.ndarray], stop: Stop) -> list[np.ndarray] | None:
     """All answers, or None as soon as somebody asks the process to stop."""
     gathered: list[np.ndarray] = []
-    for answer in found:
-        if stop:
-            return None
-        gathered.append(answer)
+    with closing(found):
+        for answer in found:
+            if stop:
+                return None
+            gathered.append(answer)
     return gathered

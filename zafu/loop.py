@@ -9,9 +9,10 @@ Micikevicius et al., 2017 (arXiv:1710.03740); scales are powers of two, so that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import tee
 from time import perf_counter
 from typing import NamedTuple
 
@@ -23,8 +24,11 @@ from zafu.batch import Batch
 from zafu.data.contract import Split
 from zafu.errors import NonFinite
 from zafu.fit import Fit
+from zafu.loading.contract import Batches, Request, Say
 from zafu.loading.order import Order
+from zafu.loading.requests import pieces, steps
 from zafu.optim.runtime.update import Update
+from zafu.reading import Reading, plain
 from zafu.task import Task
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -72,33 +76,57 @@ class Objective(NamedTuple):
     split: Split
     spec: Fit
     seed: int
+    reading: Reading | None = None  # None: the samples of the split as they are
 
 
-def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[Step]:
+class Stream(NamedTuple):
+    """What a training goes through."""
+
+    wanted: Iterator[Request]  # the samples of each step
+    batches: Batches  # the same in micro-batches, read
+    total: int | None  # samples of the budget; None where it is in seconds
+
+
+def fit(
+    objective: Objective, update: Update, progress: Progress, say: Say = lambda _: None
+) -> Generator[Step]:
     """Train the model in place from `progress` on, yielding after every update.
 
     There are no callbacks: log, evaluate, save or `break` in the `for` loop that reads this.
     Raises NonFinite, with the weights as they were, when a loss or gradient is not finite.
+    `say` hears how data is read, where `fit.loader` leaves that open.
     """
-    model, _, split, spec, seed = objective
-    device = next(model.parameters()).device
-    order = Order(len(split), seed)
+    split, spec = objective.split, objective.spec
     size, total = budget(split, spec)
-    while (share := progress.share(total, spec.seconds)) < 1:
+    order = Order(len(split), objective.seed, split.portions)
+    wanted, ahead = tee(steps(order, progress.samples, size, total))
+    requests = (part for request in ahead for part in pieces(request, spec.micro_batch))
+    with spec.loader.open(read_by(objective).source, requests, say) as batches:
+        yield from updates(objective, update, progress, Stream(wanted, batches, total))
+
+
+def updates(
+    objective: Objective, update: Update, progress: Progress, stream: Stream
+) -> Iterator[Step]:
+    """Make one update after the other until the budget is spent."""
+    model, split, spec = objective.model, objective.split, objective.spec
+    device = next(model.parameters()).device
+    while (share := progress.share(stream.total, spec.seconds)) < 1:
         begin = perf_counter()
-        left = size if total is None else total - progress.samples
-        ids = order.positions(progress.samples, min(size, left))
+        request = next(stream.wanted)
+        ids = request.ids
         targets = split.count(ids)
         if not model.training:
             model.train()
-        loss, waited = backward(objective, ids, targets, progress, device=device)
+        given = arrived(objective, request, stream.batches, device)
+        loss, waited = backward(objective, given, targets, progress, device=device)
         grad_norm = update.gradients(progress.step)
         before_update = perf_counter()
         mean, norm, lr = loss.item() / targets, grad_norm.item(), 0.0
         if finite := math.isfinite(mean) and math.isfinite(norm):
             lr = update.step(progress.step, share)
         else:
-            refuse(objective, ids, progress, loss=mean)
+            refuse(objective, request, progress, loss=mean)
             update.discard()
         rescale(progress, spec, finite=finite)
         progress.step += 1
@@ -119,32 +147,54 @@ def fit(objective: Objective, update: Update, progress: Progress) -> Iterator[St
         )
 
 
-def backward(
-    objective: Objective, ids: np.ndarray, targets: int, progress: Progress, *, device: torch.device
-) -> tuple[Tensor, float]:
-    """Add the gradients of the batch's mean loss to the model; its summed loss, seconds for data.
+def read_by(objective: Objective) -> Reading:
+    """How the objective's samples are read."""
+    if objective.reading:
+        return objective.reading
+    if objective.spec.augment:
+        raise ValueError("expected a reading that augments as the recipe says, found none")
+    return plain(objective.split)
 
-    The batch is cut into micro-batches; each adds its share of one mean over all targets.
+
+def arrived(
+    objective: Objective, request: Request, batches: Iterator[Batch], device: torch.device
+) -> Iterator[Batch]:
+    """The micro-batches of one step on the device, each when it is asked for."""
+    reading = read_by(objective)
+    for part, batch in zip(pieces(request, objective.spec.micro_batch), batches, strict=False):
+        yield reading.arrived(batch, part, device)
+
+
+def backward(
+    objective: Objective,
+    batches: Iterator[Batch],
+    targets: int,
+    progress: Progress,
+    *,
+    device: torch.device,
+) -> tuple[Tensor, float]:
+    """Add the gradients of the step's mean loss to the model; its summed loss, seconds for data.
+
+    The step comes in micro-batches; each adds its share of one mean over all targets.
     """
-    model, task, split, spec, seed = objective
+    model, task, spec, seed = objective.model, objective.task, objective.spec, objective.seed
     losses: list[Tensor] = []
-    waited = 0.0
-    for index, part in enumerate(pieces(ids, spec.micro_batch)):
-        begin = perf_counter()
-        batch = split.batch(part).to(device)
+    waited, begin = 0.0, perf_counter()
+    for index, batch in enumerate(batches):
         waited += perf_counter() - begin
         seed_dropout(key(seed, progress.step, index), device)
         with arithmetic(spec, device):
             loss = task.loss(model, batch)
         loss.backward(loss.new_full((), progress.scale / targets))
         losses.append(loss.detach())
+        begin = perf_counter()
     if progress.scale != 1:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
     return (losses[0] if len(losses) == 1 else torch.stack(losses).sum()), waited
 
 
-def refuse(objective: Objective, ids: np.ndarray, progress: Progress, *, loss: float) -> None:
+def refuse(objective: Objective, request: Request, progress: Progress, *, loss: float) -> None:
     """Raise NonFinite unless this step may be skipped: on request, or while fp16 finds its scale.
 
     The scale can be too large for gradients only: it does not touch the loss.
@@ -154,7 +204,7 @@ def refuse(objective: Objective, ids: np.ndarray, progress: Progress, *, loss: f
     searching = spec.precision == "fp16" and progress.scale > 1 and math.isfinite(loss)
     if searching or (spec.on_nonfinite == "skip" and progress.skipped <= MOST_SKIPS):
         return
-    where = diagnose(objective, ids, progress)
+    where = diagnose(objective, request, progress)
     again = f" ({progress.skipped} steps in a row)" if progress.skipped > 1 else ""
     raise NonFinite(
         f"step {progress.step + 1}: {where}{again}; the update was not applied. "
@@ -162,17 +212,19 @@ def refuse(objective: Objective, ids: np.ndarray, progress: Progress, *, loss: f
     )
 
 
-def diagnose(objective: Objective, ids: np.ndarray, progress: Progress) -> str:
+def diagnose(objective: Objective, request: Request, progress: Progress) -> str:
     """Repeat a step, which is a function of its seed, to find what is not finite first."""
-    model, task, split, spec, seed = objective
+    model, task, split, spec, seed, _ = objective
+    ids, reading = request.ids, read_by(objective)
     targets = split.count(ids)
     device = next(model.parameters()).device
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             return f"the weight {name} is not finite"
-    for index, part in enumerate(pieces(ids, spec.micro_batch)):
+    for index, piece in enumerate(pieces(request, spec.micro_batch)):
+        part = piece.ids
         model.zero_grad(set_to_none=True)
-        batch = split.batch(part).to(device)
+        batch = reading.batch(piece, device)
         if bad := _bad_inputs(batch):
             return f"the inputs of samples {bad} are not finite"
         seed_dropout(key(seed, progress.step, index), device)
@@ -213,13 +265,6 @@ def budget(split: Split, spec: Fit) -> tuple[int, int | None]:
     n = len(split)
     tokens = split.count(np.arange(n)) if spec.tokens else n
     return min(spec.batch_size(n), 2**31), spec.total_samples(n, tokens)
-
-
-def pieces(ids: np.ndarray, most: int | None) -> list[np.ndarray]:
-    """The ids in order, cut into pieces of at most `most`."""
-    if most is None or len(ids) <= most:
-        return [ids]
-    return [ids[i : i + most] for i in range(0, len(ids), most)]
 
 
 def arithmetic(spec: Fit, device: torch.device) -> AbstractContextManager[object]:

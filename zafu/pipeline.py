@@ -7,7 +7,7 @@ must survive a crash is written by it; nothing depends on who listens.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from zafu import answer, artifact, checkpoint, loop, tensors, training
+from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
 from zafu.checkpoint import State
 from zafu.errors import DataError, DiskFull, Interrupted, RecipeError, Refused
 from zafu.evaluation.contract import Baseline
 from zafu.judge import answers, unless_stopped, verdict
+from zafu.loading.contract import Loader
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
 from zafu.recipe import Recipe
@@ -31,13 +32,7 @@ from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import parse_yaml
 from zafu.track.metrics import Metrics
-from zafu.training import Judged, Session
-
-
-class Note(NamedTuple):
-    """A sentence for the user."""
-
-    text: str
+from zafu.training import Judged, Note, Session
 
 
 class Began(NamedTuple):
@@ -153,7 +148,9 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     yield from map(Note, notes)
     metrics.cut(state.progress.step)
     split = recipe.data.open(data, "train")
-    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed)
+    device = next(model.parameters()).device
+    read = reading.training(recipe, run.folder / "recipe.yaml", data, device=device)
+    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read)
     validation = recipe.data.open(data, "validation")
     session = Session(run, objective, update, state, metrics, stop, validation)
     session.saved = asdict(state) if found else None
@@ -163,8 +160,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
         session.logs.append(log)
     _, total = loop.budget(split, recipe.fit)
     count = sum(p.numel() for p in model.parameters())
-    device = str(next(model.parameters()).device)
-    yield Began(run, count, len(split), total, state.progress.samples, device)
+    yield Began(run, count, len(split), total, state.progress.samples, str(device))
     return session
 
 
@@ -179,7 +175,7 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     with session.update.evaluating():
         ship(run, model, data, step=step or session.step)
         split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
-        found = judged_answers(run.recipe, model, data, split)
+        found = judged_answers(run.recipe, model, data, split, loader=session.reader)
         gathered = unless_stopped(found, session.stop)
         go_on(session.stop)
         evaluation = scored(run.recipe, data, split, gathered or [])
@@ -247,7 +243,8 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     module, recipe, _ = load_model(model_folder(folder))
     module.to(training.device_of(recipe.fit))
     data = prepared(run.recipe, folder.parent)
-    found = list(judged_answers(recipe, module, data, split))
+    loader = recipe.fit.loader.nearby()
+    found = list(judged_answers(recipe, module, data, split, loader=loader))
     return verdict(recipe.task, recipe.data.open(data, split), found)
 
 
@@ -261,12 +258,14 @@ def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
     return [{"name": name, **row} for name, row in zip(names, rows, strict=True)]
 
 
-def judged_answers(recipe: Recipe, model: nn.Module, data: Path, name: str) -> Iterator[np.ndarray]:
+def judged_answers(
+    recipe: Recipe, model: nn.Module, data: Path, name: str, *, loader: Loader
+) -> Generator[np.ndarray]:
     """The model's answers on a whole split, in batches; raises DataError if it is empty."""
     split = recipe.data.open(data, name)
     if not len(split):
         raise DataError(f"{data}: the {name} split is empty; see data.split.{name}")
-    return answers(model, recipe.task, split, batch=recipe.evaluate.batch)
+    return answers(model, recipe.task, split, batch=recipe.evaluate.batch, loader=loader)
 
 
 def scored(recipe: Recipe, data: Path, name: str, found: list[np.ndarray]) -> dict[str, Any]:

@@ -83,7 +83,9 @@ class Recipe(Spec):
     def identity(self) -> str:
         """Digest of all that decides the weights: the settings and the plugins' code."""
         code = [digest_file(Path(name)) for name in self.plugins]
-        return digest_of([self.dump(), code]) if code else self.digest()
+        settings = self.dump()
+        del settings["fit"]["loader"]  # it decides the time, not a byte
+        return digest_of([settings, code] if code else settings)
 
     @property
     def metric(self) -> str:
@@ -184,6 +186,19 @@ def _budget_suits_data(data: Data, fit: Fit) -> Iterator[Fault]:
         yield Fault("fit.tokens", f"a budget for {data.gives}, such as epochs", str(fit.tokens))
 
 
+def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
+    for index, step in enumerate(fit.augment):
+        if data.gives not in step.takes or (step.tasks and task.kind not in step.tasks):
+            expected = f"an augmentation for {task.kind} on {data.gives}"
+            yield Fault(f"fit.augment.{index}.kind", expected, step.kind)
+    if fit.augment and fit.augment_backend == "opencv":
+        if data.gives != "pixels":
+            yield Fault("fit.augment_backend", f"torch, as the data gives {data.gives}", "opencv")
+        elif importlib.util.find_spec("cv2") is None:
+            hint = "pip install 'zafu[image]'"
+            yield Fault("fit.augment_backend", "the package cv2", "not installed", hint=hint)
+
+
 def _packages_are_there(
     task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate
 ) -> Iterator[Fault]:
@@ -204,6 +219,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_is_there,
     _validation_is_there,
     _budget_suits_data,
+    _augmentation_suits,
     _packages_are_there,
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from zafu.data.contract import Split
 from zafu.errors import Interrupted, Refused
 from zafu.fit import Fit
 from zafu.judge import answers, unless_stopped, verdict
+from zafu.loading.contract import Choice, Loader
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
 from zafu.nets.depth import Recomputing
@@ -36,6 +38,12 @@ from zafu.track.metrics import Metrics
 POINTS = 500  # logged lines of a run, about
 EVALUATIONS = 10  # during training, where the recipe does not say
 SECONDS_BETWEEN_SAVES = 60.0
+
+
+class Note(NamedTuple):
+    """A sentence for the user."""
+
+    text: str
 
 
 class Judged(NamedTuple):
@@ -59,6 +67,8 @@ class Session:
     validation: Split
     logs: list[Log] = field(default_factory=list[Log])
     waiting: list[Step] = field(default_factory=list[Step])  # not yet logged
+    choices: list[Choice] = field(default_factory=list[Choice])  # of a loader, not yet said
+    chosen: Loader | None = None  # the one that reads, where fit.loader left that open
     saved: dict[str, Any] | None = None  # the state that the newest checkpoint holds
     saved_at: float = field(default_factory=perf_counter)
 
@@ -66,6 +76,11 @@ class Session:
     def step(self) -> int:
         """Updates done so far."""
         return self.state.progress.step
+
+    @property
+    def reader(self) -> Loader:
+        """Who reads what is judged."""
+        return (self.chosen or self.run.recipe.fit.loader).nearby()
 
     @cached_property
     def budget(self) -> tuple[int, int | None]:
@@ -109,7 +124,7 @@ def device_of(spec: Fit) -> torch.device:
     return torch.device(found)
 
 
-def steps(session: Session) -> Iterator[Step | Judged]:
+def steps(session: Session) -> Iterator[Step | Judged | Note]:
     """Train to the end of the budget or of patience; a checkpoint of the end is there afterwards.
 
     Raises Interrupted after a signal, when the current step is saved.
@@ -122,24 +137,38 @@ def steps(session: Session) -> Iterator[Step | Judged]:
     if state.stopped:
         return
     every = log_interval(session)
-    for step in loop.fit(session.objective, session.update, state.progress):
-        session.waiting.append(step)
-        if step.number % every == 0:
-            log(session)
-        yield step
-        if evaluation_due(session, step):
-            state.pending = True
-            yield from evaluate(session)
-        if session.stop or save_due(session):
-            save(session)
-        if session.stop:
-            raise Interrupted(
-                f"{session.stop.signal}: step {step.number} is saved; "
-                "run the same command again to go on"
-            )
-        if state.stopped:
-            break
+    fitting = loop.fit(session.objective, session.update, state.progress, session.choices.append)
+    with closing(fitting):  # whoever reads ahead ends however this ends
+        for step in fitting:
+            session.waiting.append(step)
+            if step.number % every == 0:
+                log(session)
+            yield step
+            yield from settled(session)
+            if evaluation_due(session, step):
+                state.pending = True
+                yield from evaluate(session)
+            if session.stop or save_due(session):
+                save(session)
+            if session.stop:
+                raise Interrupted(
+                    f"{session.stop.signal}: step {step.number} is saved; "
+                    "run the same command again to go on"
+                )
+            if state.stopped:
+                break
     save(session)
+
+
+def settled(session: Session) -> Iterator[Note]:
+    """Record and say how data is read from here on, where that was to be found out."""
+    for choice in session.choices:
+        session.chosen = choice.loader
+        seconds = {f"seconds_{name}": value for name, value in choice.seconds.items()}
+        row = {"step": session.step, "loader": choice.loader.dump(), "of_a_batch": seconds}
+        session.metrics.append(row)
+        yield Note(choice.why)
+    session.choices.clear()
 
 
 def evaluate(session: Session) -> Iterator[Judged]:
@@ -150,7 +179,14 @@ def evaluate(session: Session) -> Iterator[Judged]:
     with session.update.evaluating():
         model, task = session.objective.model, recipe.task
         found = unless_stopped(
-            answers(model, task, session.validation, batch=settings.batch, most=settings.during),
+            answers(
+                model,
+                task,
+                session.validation,
+                batch=settings.batch,
+                most=settings.during,
+                loader=session.reader,
+            ),
             session.stop,
         )
     if found is None:

@@ -62,7 +62,7 @@ class Doubled:
     """A split whose numbers are float64."""
 
     def __init__(self, split: Split) -> None:
-        self.split = split
+        self.split, self.portions = split, split.portions
 
     def __len__(self) -> int:
         """As many samples."""
@@ -93,7 +93,9 @@ def _gradients(made: Parts, ids: np.ndarray, micro_batch: int | None) -> tuple[T
     objective.model.train()
     targets = objective.split.count(ids)
     progress = loop.begin(spec)
-    loss, _ = loop.backward(objective, ids, targets, progress, device=torch.device("cpu"))
+    pieces = np.split(ids, range(micro_batch or len(ids), len(ids), micro_batch or len(ids)))
+    batches = (objective.split.batch(piece) for piece in pieces)
+    loss, _ = loop.backward(objective, batches, targets, progress, device=torch.device("cpu"))
     found = [p.grad.flatten() for p in objective.model.parameters() if p.grad is not None]
     made.update.discard()
     return torch.cat(found), loss.item() / targets

@@ -22,6 +22,7 @@ from zafu.units import Count, Seconds
 
 SECONDS_BETWEEN_DRAWS = 0.1
 BAR = 24  # characters
+WORTH_SAYING = 0.01  # share of the time that was spent waiting for data
 
 
 def show(events: Iterable[Event], *, quiet: bool = False) -> None:
@@ -52,7 +53,7 @@ class Line:
         self.total: int | None = None
         self.done = 0
         self.unit = "samples"
-        self.loss = self.speed = 0.0
+        self.loss = self.speed = self.data = 0.0
         self.index = 0
         self.recent: list[Step] = []
         self.drawn = perf_counter()
@@ -75,6 +76,7 @@ class Line:
         self.loss = fresh if not self.loss else 0.8 * self.loss + 0.2 * fresh
         counted = targets if self.unit == "tokens" else sum(s.samples for s in self.recent)
         self.speed = counted / seconds
+        self.data = sum(s.seconds_data for s in self.recent) / seconds
         self.per_sample = seconds / sum(s.samples for s in self.recent)
         self.index, self.recent, self.drawn = step.number, [], now
         return True
@@ -83,6 +85,8 @@ class Line:
         """The line as it stands."""
         parts = [f"step {self.index:,}", f"loss {self.loss:.4f}"]
         parts.append(f"{Count(round(self.speed))} {self.unit}/s")
+        if self.data > WORTH_SAYING:
+            parts.append(f"data {self.data:.0%}")
         bar = ""
         if self.total:
             share = min(self.done / self.total, 1)

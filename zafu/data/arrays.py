@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from zafu.artifact import write_json
-from zafu.batch import Batch
+from zafu.batch import Batch, Portion
 from zafu.data.contract import SPLITS
 from zafu.errors import Damaged, DataError
 
@@ -70,6 +70,8 @@ def report(
 @final
 class Rows:
     """A split whose samples are the rows of some arrays."""
+
+    portions: tuple[Portion, ...] = ()
 
     def __init__(self, inputs: tuple[np.ndarray, ...], targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets

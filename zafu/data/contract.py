@@ -20,7 +20,7 @@ from zafu.spec import Family, Spec
 if TYPE_CHECKING:
     import numpy as np
 
-    from zafu.batch import Batch
+    from zafu.batch import Batch, Portion
     from zafu.work import Work
 
 SPLITS = ("train", "validation", "test")
@@ -70,6 +70,14 @@ class Leaks(Spec):
 
 class Split(Protocol):
     """Samples that are read by position."""
+
+    @property
+    def portions(self) -> tuple[Portion, ...]:
+        """Consecutive parts that training mixes by their weights; none: each sample counts alike.
+
+        Their samples add up to those of the split.
+        """
+        ...
 
     def __len__(self) -> int:
         """Number of samples."""

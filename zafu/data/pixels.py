@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from zafu.artifact import read_json, write_json
-from zafu.batch import Batch
+from zafu.batch import Batch, Portion
 from zafu.data import arrays
 from zafu.signature import Pixels, Signature
 from zafu.spec import Spec
@@ -33,6 +33,8 @@ class Fitted(Spec):
 @final
 class Pictures:
     """A split of stored pictures `(n, channels, height, width)` uint8 with their classes."""
+
+    portions: tuple[Portion, ...] = ()
 
     def __init__(self, pixels: np.ndarray, targets: np.ndarray, fitted: Fitted) -> None:
         shape = (len(fitted.mean), 1, 1)
