@@ -15,6 +15,7 @@ VERBS = {
     "init": "write a commented recipe to start from",
     "check": "find every fault of a recipe before anything is spent",
     "prepare": "clean, split and encode the data of a recipe, and say what was done",
+    "data": "fetch sets to start from; one HTML page about a recipe's data",
     "train": "carry a recipe to a finished model; go on where it stopped",
     "evaluate": "judge a finished model on a split or on a file of yours",
     "generate": "continue a text with a finished language model",

@@ -17,6 +17,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="path=value", help="settings that replace the file's"
     )
+    add_folders(parser)
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add where runs lie."""
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)"
     )
@@ -25,7 +30,13 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 def run_of(arguments: argparse.Namespace) -> Run:
     """The run that the arguments of `add_recipe` name; raises RecipeError with every fault."""
-    source = read(arguments.recipe).override(arguments.overrides)
+    return run_named(arguments, arguments.recipe, *arguments.overrides)
+
+
+def run_named(arguments: argparse.Namespace, file: Path | str, *overrides: str) -> Run:
+    """The run of a recipe file and overrides, in the folders that the arguments name."""
+    file = Path(file)
+    source = read(file).override(overrides)
     for path in source.restarted:
         note(f"{path} starts from the defaults of its new kind; the file's settings are left out")
     recipe = Recipe.from_source(source)
@@ -33,7 +44,7 @@ def run_of(arguments: argparse.Namespace) -> Run:
         note(f"plugin {plugin} was imported: its code runs with your rights")
     if arguments.out:
         return Run(arguments.out, recipe)
-    return Run.named(recipe, arguments.recipe.stem, arguments.runs)
+    return Run.named(recipe, file.stem, arguments.runs)
 
 
 def note(text: str) -> None:
