@@ -23,8 +23,8 @@ class MixUp(Augmentation):
     """Convex sums of two samples and of their targets."""
 
     kind: Literal["mixup"] = "mixup"
-    alpha: float = Field(default=0.2, ge=0.02, le=32)
-    """Strength, 0.02 to 32: a share is drawn from Beta(alpha, alpha); 1 is uniform."""
+    alpha: float = Field(default=0.2, ge=0.05, le=32)
+    """Strength, 0.05 to 32: a share is drawn from Beta(alpha, alpha); 1 is uniform."""
     takes: ClassVar[frozenset[str]] = IMAGES | COLUMNS
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     differentiable: ClassVar[tuple[str, ...]] = ("alpha",)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from zafu.augment.contract import Fill
 
 Entry = float | Tensor  # a number for all pictures, or (batch,) float64
-_CACHED = 1 << 17  # numbers of pictures worked on at once on a CPU: half a cache of 1 MiB
+_CACHED = 1 << 18  # numbers of pictures worked on at once on a CPU: a cache of 1 MiB
 
 
 class Size(NamedTuple):
@@ -67,7 +67,8 @@ def warp(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:
     batch, _, height, width = pictures.shape
     # 1 is the edge of the outermost pixel, half a side from the center
     unit = torch.tensor([2 / width] * 3 + [2 / height] * 3, dtype=rows.dtype)
-    a, b, left, c, d, top = (rows * unit[:, None]).to(pictures)[:, :, None]  # (batch, 1) each
+    scaled = (rows * unit[:, None]).to(pictures)[:, :, None]
+    a, b, left, c, d, top = scaled.unbind()  # (batch, 1) each
     x = torch.arange(width, dtype=pictures.dtype, device=pictures.device) - (width - 1) / 2
     y = torch.arange(height, dtype=pictures.dtype, device=pictures.device) - (height - 1) / 2
     across = torch.stack([a * x, c * x], -1)[:, None]  # (batch, 1, width, 2)

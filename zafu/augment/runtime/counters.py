@@ -44,10 +44,11 @@ class Counters:
         """What chance gives to each step, for samples with these keys `(batch,)`."""
         states = mix(keys ^ self.salts)  # (rows, batch)
         random = (mix(states + self.offsets) >> np.uint64(11)) * 2.0**-53
-        uniform = torch.from_numpy(random)
+        uniform, both_ways = torch.from_numpy(random), torch.from_numpy(random * 2 - 1)
         found: list[Draw] = []
         for step, start, probability in zip(steps, self.starts, self.probabilities, strict=True):
             on = None if probability == 1 else uniform[start] < probability
-            mine = uniform[start + 1 : start + 1 + step.draws]
-            found.append(Draw(~states[start], mine, on, step.magnitudes))
+            mine = slice(start + 1, start + 1 + step.draws)
+            keys = ~states[start]
+            found.append(Draw(keys, uniform[mine], both_ways[mine], on, step.magnitudes))
         return found

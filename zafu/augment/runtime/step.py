@@ -24,16 +24,18 @@ class Draw:
 
     keys: np.ndarray  # (batch,) uint64, of this step, apart from those of `uniform`
     uniform: Tensor  # (draws, batch) float64, 0 <= u < 1, on the CPU
+    both_ways: Tensor  # the same draws as -1 <= u < 1
     on: Tensor | None  # (batch,) bool: where the step falls; None: on all
     magnitudes: Mapping[str, Magnitude]
 
     def signed(self, row: int) -> Tensor:
         """A row of draws as -1 <= u < 1, `(batch,)`."""
-        return self.uniform[row] * 2 - 1
+        return self.both_ways[row]
 
     def where_on(self, changed: Magnitude, unchanged: Magnitude) -> Magnitude:
         """The first where the step falls, else the second."""
-        if self.on is None:
+        same = isinstance(changed, float) and isinstance(unchanged, float) and changed == unchanged
+        if self.on is None or same:
             return changed
         return torch.where(self.on, _tensor(changed), _tensor(unchanged))
 

@@ -8,6 +8,7 @@ values cut to what a pixel can hold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,16 @@ Entry = float | Tensor  # a number for all pictures, or (batch,) float64
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
 _I = (0.5959, -0.2746, -0.3213)
 _Q = (0.2115, -0.5227, 0.3112)
+
+
+def _quarter_turn() -> Tensor:
+    """The 3x3 float64 matrix that turns chroma by 90 degrees and leaves no luma."""
+    to_yiq = torch.tensor([LUMA, _I, _Q], dtype=torch.float64)
+    turn = torch.tensor([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
+    return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+
+
+QUARTER_TURN = _quarter_turn()
 
 
 class Tint(NamedTuple):
@@ -63,16 +74,9 @@ def matrices(rows: Tensor) -> Tensor:
     """The `(batch, 3, 4)` matrices of tints `(4, batch)`: what is added stands last."""
     luma, offset, cosine, sine = rows[:, :, None, None]
     gray = torch.tensor(LUMA, dtype=rows.dtype).expand(3, 3)
-    turn = quarter_turn().to(rows.dtype)
+    turn = QUARTER_TURN.to(rows.dtype)
     colors = cosine * torch.eye(3, dtype=rows.dtype) + (luma - cosine) * gray + sine * turn
     return torch.cat([colors, offset.expand(-1, 3, 1)], 2)
-
-
-def quarter_turn() -> Tensor:
-    """The 3x3 float64 matrix that turns chroma by 90 degrees and leaves no luma."""
-    to_yiq = torch.tensor([LUMA, _I, _Q], dtype=torch.float64)
-    turn = torch.tensor([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
-    return torch.linalg.inv(to_yiq) @ turn @ to_yiq
 
 
 def colored(pictures: Tensor, rows: Tensor, *, turns: bool) -> Tensor:
@@ -81,19 +85,25 @@ def colored(pictures: Tensor, rows: Tensor, *, turns: bool) -> Tensor:
     Only single operations, since a matrix product may round by the batch's size. One channel is
     luma alone.
     """
-    luma, offset, cosine, sine = rows.to(pictures)[:, :, None, None]  # (batch, 1, 1) each
+    numbers = rows.to(pictures)[:, :, None, None, None]
+    luma, offset, cosine, sine = numbers.unbind()  # (batch, 1, 1, 1) each
     if pictures.shape[1] == 1:
-        return pictures * luma[:, None] + offset[:, None]
-    gray = _weighted(pictures, LUMA) * (luma - cosine) + offset  # (batch, height, width)
-    found = pictures * cosine[:, None] + gray[:, None]
+        return (pictures * luma).add_(offset)
+    gray = (_weighted(pictures, LUMA) * (luma - cosine)).add_(offset)
+    found = (pictures * cosine).add_(gray)
     if turns:
-        turned = [_weighted(pictures, line) for line in quarter_turn().tolist()]
-        found = found + torch.stack(turned, 1) * sine[:, None]
+        turned = [_weighted(pictures, line) for line in QUARTER_TURN.tolist()]
+        found.add_(torch.cat(turned, 1) * sine)
     return found
 
 
 def mean_luma(pictures: Tensor) -> Tensor:
-    """The mean luma of each picture, `(batch,)` float64 on the CPU.
+    """The mean luma of each picture, `(batch,)` float64 on the CPU."""
+    return luma_of_sums(channel_sums(pictures), pictures)
+
+
+def channel_sums(pictures: Tensor) -> Tensor:
+    """The sum of each channel, `(batch, channels)` float64 on the CPU.
 
     The same in any batch: bytes are summed exactly, and so are floats, as multiples of 2^-16
     unless a gradient is asked for.
@@ -104,10 +114,16 @@ def mean_luma(pictures: Tensor) -> Tensor:
         total = pictures.double().sum((-1, -2)).cpu()
     else:
         total = ((pictures.double() * 65536).round().sum((-1, -2)) / 65536).cpu()
-    mean = total / (pictures.shape[-1] * pictures.shape[-2])  # (batch, channels)
-    return mean[:, 0] if pictures.shape[1] == 1 else _weighted(mean, LUMA)
+    return total
 
 
-def _weighted(pictures: Tensor, weights: tuple[float, ...]) -> Tensor:
-    first, second, third = weights
-    return pictures[:, 0] * first + pictures[:, 1] * second + pictures[:, 2] * third
+def luma_of_sums(sums: Tensor, pictures: Tensor) -> Tensor:
+    """The mean luma `(batch,)` from the sums of the channels of pictures."""
+    mean = sums / (pictures.shape[-1] * pictures.shape[-2])  # (batch, channels)
+    return mean[:, 0] if pictures.shape[1] == 1 else _weighted(mean, LUMA)[:, 0]
+
+
+def _weighted(pictures: Tensor, weights: Sequence[float]) -> Tensor:
+    """The sum over channels, which stand in the second dimension and stay there as one."""
+    first, second, third = (pictures.narrow(1, i, 1) * weights[i] for i in range(3))
+    return first.add_(second).add_(third)
