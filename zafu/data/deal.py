@@ -1,38 +1,72 @@
-"""Dealing: which sample goes to which split, decided by its content before anything is fitted.
+"""Dealing: which sample goes to which split, decided before anything is fitted.
 
-A keyed hash of the content decides, so equal samples share a split (none leaks from training into
-the test), and adding or removing samples moves no other. Only where so few are left that a split
-would be empty, the hash ranks the samples and each split has its share of the ranks, at least one.
+By content, a keyed hash of it decides, so equal samples share a split (none leaks from training
+into the test), and adding or removing samples moves no other. Only where so few are left that a
+split would be empty, the hash ranks the samples and each split has its share of the ranks, at least
+one. By group and at random the hash is of the group's value or the sample's id; samples that are
+said to belong together (`clusters`) then move as one, by the smallest of their hashes. Stratified,
+the hash ranks the samples within each class; groups are dealt one by one to the split whose classes
+want them most, as scikit-learn's StratifiedGroupKFold does. By time and as given, each sample goes
+where its value says, whatever belongs to it: `leaks.py` tells what that parts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zafu.data.contract import SPLITS
+from zafu.data.duplicates import components, first_of
 from zafu.data.files import refuse
-from zafu.hashing import key, mix
+from zafu.data.instants import instants, named
+from zafu.errors import DataError
+from zafu.hashing import fingerprint, key, mix
+from zafu.spec import show
 
 if TYPE_CHECKING:
     from zafu.data.contract import Shares
 
+_SHOWN = 5  # values that an error names
+_SPELLINGS = {"train": "train", "test": "test"} | dict.fromkeys(
+    ("validation", "valid", "val", "dev"), "validation"
+)
 
-def deal(prints: np.ndarray, shares: Shares, *, seed: int, what: str) -> dict[str, np.ndarray]:
+
+def deal(
+    prints: np.ndarray,
+    shares: Shares,
+    *,
+    seed: int,
+    what: str,
+    keys: np.ndarray | None = None,
+    classes: np.ndarray | None = None,
+    clusters: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Positions of the samples of each split, ascending int64, from fingerprints `(n,)` uint64.
 
-    Raises DataError if a split that has a share would be empty; `what` names the samples.
+    `keys` `(n,)` are the values of `shares.column`, numbers or text, missing ones nan, None or "";
+    for a random split ids, without which the position is the id. `classes` `(n,)` are read where it
+    is stratified. `clusters` `(n,)` label samples that content, random and group keep together.
+    Raises DataError if a value cannot be used or a split that has a share would be empty; `what`
+    names the samples.
     """
-    chance = (mix(prints ^ key(seed)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
-    dealt = _below(chance, shares.test, shares.test + shares.validation)
-    wanted = {"train": 1.0, "validation": shares.validation, "test": shares.test}
-    if any(wanted[split] and not len(dealt[split]) for split in SPLITS):
-        different, ranks = np.unique(chance, return_inverse=True)
-        test, validation = (
-            _at_least_one(s, len(different)) for s in (shares.test, shares.validation)
-        )
-        dealt = _below(ranks, test, test + validation)
+    wanted = _wanted(shares)
+    if shares.by == "time":
+        dealt = _by_time(instants(_needed(keys, shares), what), shares)
+    elif shares.by == "given":
+        dealt = _as_given(_needed(keys, shares), wanted, what)
+    else:
+        prints = _deciding(prints, shares, keys, what)
+        prints = _together(prints, clusters)
+        chance = (mix(prints ^ key(seed)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
+        if not shares.stratify:
+            dealt = _by_chance(chance, shares)
+        elif classes is None:
+            raise DataError("data.split.stratify: expected samples with classes, found none")
+        else:
+            dealt = _by_class(chance, classes, wanted, what)
     refuse(
         f"{len(prints)} {what} ({len(np.unique(prints))} different) leave none for the {split} "
         f"split: expected more {what}, or other shares in data.split"
@@ -40,6 +74,178 @@ def deal(prints: np.ndarray, shares: Shares, *, seed: int, what: str) -> dict[st
         if wanted[split] and not len(dealt[split])
     )
     return dealt
+
+
+def texts(values: np.ndarray) -> list[str]:
+    """Each value as text, "" if it is missing (nan, NaT, None, or blank)."""
+    if values.dtype.kind == "f":
+        return ["" if value != value else str(value) for value in values.tolist()]
+    plain = values.astype(str) if values.dtype.kind == "M" else values
+    found = ["" if value is None else str(value).strip() for value in plain.tolist()]
+    return ["" if value in ("nan", "NaT") else value for value in found]
+
+
+def _wanted(shares: Shares) -> dict[str, float]:
+    """The share of each split; that of training is above 0."""
+    held = shares.validation + shares.test
+    return dict(zip(SPLITS, (1 - held, shares.validation, shares.test), strict=True))
+
+
+def _needed(keys: np.ndarray | None, shares: Shares) -> np.ndarray:
+    if keys is None:
+        raise DataError(
+            f"data.split.by: expected samples with a column {show(shares.column)} to split by "
+            f"{shares.by}, found samples without columns"
+        )
+    return keys
+
+
+def _deciding(prints: np.ndarray, shares: Shares, keys: np.ndarray | None, what: str) -> np.ndarray:
+    """The fingerprints `(n,)` by whose hash samples are dealt."""
+    if shares.by == "content":
+        return prints
+    if shares.by == "random" and keys is None:
+        return mix(np.arange(len(prints), dtype=np.uint64))
+    values = texts(_needed(keys, shares))
+    missing = np.flatnonzero([not value for value in values])
+    if len(missing):
+        column = f"data.split.column {show(shares.column)}"
+        raise DataError(f"{column}: expected a value, found none in {named(missing, what)}")
+    known = {value: fingerprint(value.encode()) for value in dict.fromkeys(values)}
+    return np.array([known[value] for value in values], np.uint64)
+
+
+def _together(prints: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
+    """The fingerprints, the smallest of all for samples that a cluster or a fingerprint joins."""
+    if clusters is None:
+        return prints
+    places = np.arange(len(prints))
+    joined = [np.stack([first_of(labels), places], axis=1) for labels in (prints, clusters)]
+    unit = components(len(prints), np.concatenate(joined))
+    least = prints.copy()
+    np.minimum.at(least, unit, prints)
+    return least[unit]
+
+
+def _by_chance(chance: np.ndarray, shares: Shares) -> dict[str, np.ndarray]:
+    """Each sample by its own number in [0, 1), or by its rank if a split would be empty."""
+    dealt = _below(chance, shares.test, shares.test + shares.validation)
+    wanted = _wanted(shares)
+    if any(wanted[split] and not len(dealt[split]) for split in SPLITS):
+        different, ranks = np.unique(chance, return_inverse=True)
+        test, validation = (
+            _at_least_one(s, len(different)) for s in (shares.test, shares.validation)
+        )
+        dealt = _below(ranks, test, test + validation)
+    return dealt
+
+
+def _by_class(
+    chance: np.ndarray, classes: np.ndarray, wanted: dict[str, float], what: str
+) -> dict[str, np.ndarray]:
+    """Each class by its shares: exactly where no unit has two classes, else as near as may be."""
+    different, unit = np.unique(chance, return_inverse=True)  # units in the order of their chance
+    names, label = np.unique(np.asarray(texts(classes)), return_inverse=True)
+    counts = np.zeros((len(different), len(names)), np.int64)
+    np.add.at(counts, (unit, label), 1)
+    splits = [split for split in SPLITS if wanted[split]]
+    units = (counts > 0).sum(axis=0)
+    refuse(
+        f"class {name!r} has {count} different {what}, expected at least {len(splits)} to stand in "
+        f"{', '.join(splits)}: add some, remove the class, or set data.split.stratify=false"
+        for name, count in zip(names.tolist(), units.tolist(), strict=True)
+        if count < len(splits)
+    )
+    alone = ((counts > 0).sum(axis=1) == 1).all()
+    place = _ranked(counts, wanted) if alone else _greedy(counts, wanted)
+    return {split: np.flatnonzero(place[unit] == i) for i, split in enumerate(SPLITS)}
+
+
+def _ranked(counts: np.ndarray, wanted: dict[str, float]) -> np.ndarray:
+    """The split's index `(units,)` by where the middle of a unit stands in its class's samples."""
+    place = np.zeros(len(counts), np.int64)
+    for size in counts.T:
+        units = np.flatnonzero(size)
+        ends = np.cumsum(size[units])
+        middle = (ends - size[units] / 2) / ends[-1]
+        held = wanted["test"] + wanted["validation"]
+        found = np.where(middle < wanted["test"], 2, np.where(middle < held, 1, 0))
+        if any(share and i not in found for i, share in enumerate(wanted.values())):
+            test, validation = (
+                _at_least_one(wanted[s], len(units)) for s in ("test", "validation")
+            )
+            ranks = np.arange(len(units))
+            found = np.where(ranks < test, 2, np.where(ranks < test + validation, 1, 0))
+        place[units] = found
+    return place
+
+
+def _greedy(counts: np.ndarray, wanted: dict[str, float]) -> np.ndarray:
+    """The split's index `(units,)`: where the unit brings the classes nearest to their shares.
+
+    The largest units come first, equal ones in the order of their hash.
+    """
+    target = np.outer(list(wanted.values()), counts.sum(axis=0))  # (splits, classes)
+    weight = np.divide(1, target, out=np.full_like(target, np.inf), where=target > 0)
+    have = np.zeros_like(target)
+    place = np.zeros(len(counts), np.int64)
+    for index in np.argsort(-counts.sum(axis=1), kind="stable").tolist():
+        more = counts[index]
+        some = np.flatnonzero(more)
+        gap = 2 * (have[:, some] - target[:, some]) * more[some] + more[some] ** 2
+        best = int((gap * weight[:, some]).sum(axis=1).argmin())
+        have[best] += more
+        place[index] = best
+    return place
+
+
+def _by_time(when: np.ndarray, shares: Shares) -> dict[str, np.ndarray]:
+    """The newest into the test, the next into validation; samples of one moment stay together."""
+    times, rank, count = np.unique(when, return_inverse=True, return_counts=True)
+    upto = np.concatenate([[0], np.cumsum(count)])  # samples before each moment
+    test = len(times) - _newest(upto, shares.test)
+    held = test - _newest(upto[: test + 1], shares.validation * upto[-1] / max(1, upto[test]))
+    return {
+        "train": np.flatnonzero(rank < held),
+        "validation": np.flatnonzero((rank >= held) & (rank < test)),
+        "test": np.flatnonzero(rank >= test),
+    }
+
+
+def _newest(upto: np.ndarray, share: float) -> int:
+    """How many of the last moments hold nearest to a share of the samples, at least one."""
+    held = upto[-1] - upto[::-1]  # samples in the last 0, 1, ... moments
+    nearest = int(np.abs(held - share * upto[-1]).argmin())
+    return max(1, nearest) if share and len(upto) > 1 else 0
+
+
+def _as_given(keys: np.ndarray, wanted: dict[str, float], what: str) -> dict[str, np.ndarray]:
+    """Each sample in the split that its value names; DataError lists all values that name none."""
+    values = texts(keys)
+    names = list(dict.fromkeys(values))
+    unknown = [value for value in names if value.lower() not in _SPELLINGS]
+    rows = {value: np.flatnonzero([v == value for v in values]) for value in unknown[:_SHOWN]}
+    refuse(_faults_of_names(rows, len(unknown), what))
+    splits = np.array([SPLITS.index(_SPELLINGS[value.lower()]) for value in values], np.int64)
+    dealt = {split: np.flatnonzero(splits == i) for i, split in enumerate(SPLITS)}
+    refuse(
+        f"data.split.{split}: expected a share, as {len(dealt[split]):,} {what} are given to "
+        f"{split}, found 0"
+        for split in SPLITS
+        if len(dealt[split]) and not wanted[split]
+    )
+    return dealt
+
+
+def _faults_of_names(rows: dict[str, np.ndarray], count: int, what: str) -> Iterable[str]:
+    for value, places in rows.items():
+        found = show(value) if value else "nothing"
+        yield (
+            f"{named(places, what)}: expected train, validation (valid, val, dev) or test, "
+            f"found {found}"
+        )
+    if count > len(rows):
+        yield f"and {count - len(rows):,} more values"
 
 
 def _below(values: np.ndarray, test: float, validation: float) -> dict[str, np.ndarray]:
