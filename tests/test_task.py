@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from torch.nn import functional
 
+from zafu.batch import Batch
 from zafu.task import Classification, LanguageModeling, Regression, Task
 
 
@@ -97,3 +98,24 @@ def test_each_task_judges_by_a_metric_that_it_has(kind: type[Task]) -> None:
 
     assert set(found) == set(task.metrics)
     assert task.metric in found
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(2, 6), st.integers(1, 20), st.floats(0, 0.5), st.integers(0, 10_000))
+def test_a_mixed_target_costs_what_its_classes_cost_in_their_shares(
+    classes: int, n: int, smoothing: float, seed: int
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, classes, generator=random)
+    first, second = (torch.randint(classes, (n,), generator=random) for _ in range(2))
+    share = torch.rand(n, generator=random)
+    one_hot = [functional.one_hot(x, classes) for x in (first, second)]
+    mixed = one_hot[0] * share[:, None] + one_hot[1] * (1 - share)[:, None]
+    task = Classification(label_smoothing=smoothing)
+
+    found = task.losses(logits, mixed)
+
+    expected = task.losses(logits, first) * share + task.losses(logits, second) * (1 - share)
+    assert torch.allclose(found, expected, atol=1e-5)
+    batch = Batch((logits,), mixed, np.arange(n))
+    assert torch.allclose(task.loss(torch.nn.Identity(), batch), expected.sum(), atol=1e-4)

@@ -120,7 +120,7 @@ class Classification(Task):
         return _summed_cross_entropy(model(*batch.inputs), batch.targets, self.label_smoothing)
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats, `(batch,)`."""
+        """Cross-entropy in nats, `(batch,)`; targets are classes or their probabilities."""
         return _cross_entropy(logits, targets, self.label_smoothing)
 
     def answer(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def _summed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> 
     from torch.nn import functional
 
     return functional.cross_entropy(
-        logits.flatten(0, -2), targets.flatten(), reduction="sum", label_smoothing=smoothing
+        logits.flatten(0, -2), _flat(targets), reduction="sum", label_smoothing=smoothing
     )
 
 
@@ -187,9 +187,14 @@ def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     from torch.nn import functional
 
     flat = functional.cross_entropy(
-        logits.flatten(0, -2), targets.flatten(), reduction="none", label_smoothing=smoothing
+        logits.flatten(0, -2), _flat(targets), reduction="none", label_smoothing=smoothing
     )
-    return flat.view(targets.shape)
+    return flat.view(logits.shape[:-1])
+
+
+def _flat(targets: Tensor) -> Tensor:
+    """Classes in one dimension; class probabilities, as augmentation that mixes gives, as rows."""
+    return targets.flatten(0, -2) if targets.is_floating_point() else targets.flatten()
 
 
 def _f1_macro(predicted: np.ndarray, true: np.ndarray) -> float:
