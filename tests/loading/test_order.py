@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from zafu.loading.order import BLOCK, Order
+from zafu.batch import Portion
+from zafu.loading.order import BLOCK, Order, share
 
 SIZES = st.integers(1, 3000)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -107,3 +108,45 @@ def test_golden_order() -> None:
 
 
 GOLDEN = [4, 7, 2, 9, 6, 5, 1, 0, 3, 8, 3, 8]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.integers(0, 5000), st.integers(1, 64))
+def test_ranks_share_any_batch_to_within_one_sample(start: int, count: int, world: int) -> None:
+    parts = [share(start, count, rank=rank, world=world) for rank in range(world)]
+
+    position = start
+    for begin, length in parts:
+        assert begin == position
+        position += length
+    lengths = [length for _, length in parts]
+    assert position == start + count
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_a_rank_that_is_none_of_the_world_is_refused() -> None:
+    with pytest.raises(ValueError, match="rank of 0 to 1, found 2"):
+        share(0, 10, rank=2, world=2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SIZES, st.integers(0, 10**6), st.integers(0, 40_000))
+def test_epochs_count_how_often_a_sample_came(n: int, start: int, count: int) -> None:
+    epochs = Order(n, 4).epochs_of(start, count)
+
+    assert np.array_equal(epochs, np.arange(start, start + count) // n)
+
+
+@pytest.mark.parametrize("portions", [(), (Portion(10**12 - 5, 1.0), Portion(5, 1.0))])
+def test_any_position_of_a_million_million_samples_is_found_without_those_before(
+    portions: tuple[Portion, ...],
+) -> None:
+    """Nothing is stored of the samples, so that this needs no memory and no time."""
+    order = Order(10**12, 3, portions)
+
+    seen = order.seen(7 * 10**12 + 3, 8)
+
+    assert ((seen.ids >= 0) & (seen.ids < 10**12)).all()
+    if not portions:
+        assert seen.epochs.tolist() == [7] * 8
+        assert len(set(seen.ids.tolist())) == 8

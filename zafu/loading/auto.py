@@ -78,7 +78,8 @@ class _Search:
             return
         measured = {"with_threads": tried.together}
         self.say(Choice(inline, _why(inline, alone, measured), _figures(alone, measured)))
-        yield from self.until_worth_a_try()
+        if not (yield from self.until_worth_a_try()):
+            return
         processes = Processes(workers=workers, depth=2 * workers)
         tried = yield from self.measured(processes, filling=processes.depth)
         if tried is None:
@@ -109,17 +110,21 @@ class _Search:
             return None
         return Cost(fmean(waited[-COUNTED:]), median(away[-COUNTED:]))
 
-    def until_worth_a_try(self) -> Batches:
-        """Batches read inline until starting processes costs no more than what was waited."""
+    def until_worth_a_try(self) -> Generator[Batch, None, bool]:
+        """Batches read inline until starting processes costs no more than was lost by waiting.
+
+        Returns whether it came to that before the requests ended.
+        """
         lost = 0.0
         while lost < PATIENCE or self.source.remote is None:
             begun = perf_counter()
             request = next(self.requests, None)
             if request is None:
-                return
+                return False
             batch = self.source.read(request)
             lost += perf_counter() - begun
             yield batch
+        return True
 
 
 def _figures(alone: Cost, measured: dict[str, float]) -> dict[str, float]:
