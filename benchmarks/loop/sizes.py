@@ -19,7 +19,7 @@ TEXT = {
     "data": {
         "kind": "text",
         "files": ["stdlib:json/*.py", "stdlib:email/*.py"],
-        "vocab": 512,
+        "tokenizer": {"kind": "bpe", "vocab": 512},
         "context": 128,
         "split": {"validation": 0},
     },

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import subprocess
 import sys
@@ -6,32 +5,40 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
-from zafu.data import tokenizer
 from zafu.data.files import find
 from zafu.data.text import Text
 from zafu.errors import Damaged, DataError, RecipeError
+from zafu.loading.order import Order
 from zafu.signature import Signature, Tokens
-from zafu.work import Work
+from zafu.tokenizers.encoder import load
+from zafu.work import Pool, Work
 
 SMALL = ("stdlib:[b-c]*.py",)
 TASK = "language-modeling"
+SPLITS = ("train", "validation", "test")
 
 
-def text(**settings: object) -> Text:
-    return Text.parse({"files": SMALL, "vocab": 400, "context": 64, **settings})
+def text(vocab: int = 400, **settings: object) -> Text:
+    plain = {"files": SMALL, "tokenizer": {"kind": "bpe", "vocab": vocab}, "context": 64}
+    return Text.parse({**plain, **settings})
 
 
 def prepared(folder: Path, data: Text, seed: int = 0) -> Path:
     folder.mkdir()
-    data.prepare(folder, task=TASK, seed=seed, work=Work(folder / "../work"))
+    data.prepare(folder, task=TASK, seed=seed, work=Work(folder.with_suffix(".work")))
     return folder
+
+
+def said(folder: Path) -> dict:
+    return json.loads((folder / "prepare.json").read_text())
+
+
+def removed(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "removed.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +70,9 @@ def test_held_out_windows_predict_every_byte_exactly_once(library: Path, split: 
 
     counted = batch.targets[batch.targets >= 0]
 
-    decoded = tokenizer.load(library / "transform").decode(
-        counted.tolist(), skip_special_tokens=False
-    )
-    assert decoded.encode() == b"".join(d + tokenizer.END.encode() for d in documents)
+    decoded = load(library / "transform").decode(counted.tolist())
+    assert decoded.encode() == b"".join(documents)
+    assert (counted == 0).sum() == len(documents)
     assert windows.units(ids) == sum(map(len, documents))
     assert windows.count(ids) == len(counted)
 
@@ -76,7 +82,7 @@ def test_each_target_is_the_token_after_its_input(library: Path) -> None:
 
     batch = windows.batch(np.arange(len(windows)))
 
-    assert batch.inputs[0][0, 0] == tokenizer.END_ID
+    assert batch.inputs[0][0, 0] == 0
     assert torch.equal(batch.inputs[0][:, 1:][:-1], batch.targets[:, :-1][:-1])
     seen = batch.targets[-1] < 0  # only the last window goes back over what was predicted
     assert seen.any()
@@ -91,11 +97,7 @@ def test_training_leaves_out_less_than_a_window(library: Path) -> None:
     left = sum(map(len, raw(library, "train"))) - windows.units(ids)
 
     assert windows.count(ids) == 64 * len(windows)
-    assert 0 <= left < 64 * max(map(len, Tokenizer.from_file(file_of(library)).get_vocab()))
-
-
-def file_of(folder: Path) -> str:
-    return str(folder / "transform" / "tokenizer.json")
+    assert 0 <= left < 64 * load(library / "transform").byte_lengths().max()
 
 
 def test_a_text_shorter_than_a_window_is_one_window(library: Path, tmp_path: Path) -> None:
@@ -104,8 +106,8 @@ def test_a_text_shorter_than_a_window_is_one_window(library: Path, tmp_path: Pat
     batch, names = text().encode(library / "transform", tmp_path / "short.txt")
 
     targets = batch.targets[batch.targets >= 0].tolist()
-    bpe = tokenizer.load(library / "transform")
-    assert bpe.decode(targets, skip_special_tokens=False) == "import this" + tokenizer.END
+    assert load(library / "transform").decode(targets) == "import this"
+    assert targets[-1] == 0
     assert batch.inputs[0].shape == (1, 64)
     assert names == ["short.txt bytes 0-11"]
 
@@ -128,58 +130,28 @@ def test_an_empty_file_has_nothing_to_encode(library: Path, tmp_path: Path) -> N
         text().encode(library / "transform", tmp_path / "empty.txt")
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.text())
-def test_the_tokenizer_writes_any_text_and_counts_its_bytes(library: Path, words: str) -> None:
-    bpe = tokenizer.load(library / "transform")
-
-    tokens = tokenizer.stream(bpe, [words])
-
-    assert bpe.decode(tokens[1:-1].tolist(), skip_special_tokens=False) == words
-    assert tokenizer.byte_lengths(bpe)[tokens].sum() == len(words.encode())
-
-
-def test_text_that_spells_the_end_token_is_text(library: Path) -> None:
-    bpe = tokenizer.load(library / "transform")
-
-    tokens = tokenizer.stream(bpe, [tokenizer.END])
-
-    assert (tokens == tokenizer.END_ID).sum() == 2
-    assert tokenizer.byte_lengths(bpe)[tokens].sum() == len(tokenizer.END)
-
-
-def test_the_hub_loads_the_same_tokenizer(library: Path) -> None:
-    """Parity with transformers and with tokenizers on held-out text."""
-    document = raw(library, "test")[0].decode()
-    ours = tokenizer.stream(tokenizer.load(library / "transform"), [document])[1:-1].tolist()
-
-    hub = AutoTokenizer.from_pretrained(library / "transform")
-
-    assert hub.encode(document, add_special_tokens=False) == ours
-    assert Tokenizer.from_file(file_of(library)).encode(document).ids == ours
-    assert hub.decode(ours) == document
-    assert (hub.eos_token, hub.eos_token_id, len(hub)) == (tokenizer.END, 0, 400)
-
-
-def test_training_in_another_process_with_one_thread_gives_the_same_file(library: Path) -> None:
+def test_another_process_with_other_threads_writes_the_same_bytes(
+    library: Path, tmp_path: Path
+) -> None:
     code = (
-        "import sys, hashlib; from zafu.data import tokenizer; from zafu.data.text import Text;"
-        "from pathlib import Path; folder = Path(sys.argv[1]);"
-        "texts = [d.decode() for d in Text().documents(folder)('train')];"
-        "found = tokenizer.train(texts, 400).to_str(pretty=True).encode();"
-        "print(hashlib.sha256(found).hexdigest())"
+        "import sys; from pathlib import Path; from zafu.data.text import Text;"
+        "from zafu.source import parse_yaml; from zafu.work import Pool, Work;"
+        "folder = Path(sys.argv[1]); folder.mkdir();"
+        "data = Text.parse(parse_yaml(sys.argv[2]).data);"
+        "work = Work(folder.with_suffix('.w'));"
+        "data.prepare(folder, task='language-modeling', seed=0, work=work)"
     )
     environment = {"TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code, str(tmp_path / "x"), json.dumps(text().dump())]
 
-    found = subprocess.run(
-        [sys.executable, "-c", code, str(library)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    subprocess.run(command, env=environment, check=True)
 
-    assert found.stdout.strip() == hashlib.sha256(Path(file_of(library)).read_bytes()).hexdigest()
+    assert contents(tmp_path / "x") == contents(library)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_removing_a_held_out_document_changes_nothing_else(tmp_path: Path) -> None:
@@ -205,10 +177,12 @@ def test_copies_and_empty_files_are_dropped_and_counted(tmp_path: Path) -> None:
 
     folder = prepared(tmp_path / "prepared", text(files=[f"{tmp_path}/*.py"]))
 
-    report = json.loads((folder / "prepare.json").read_text())
-    count = len(find(SMALL))
-    assert report["dropped"] == {"empty": 1, "duplicate": count}
+    report, count = said(folder), len(find(SMALL))
+    assert report["dropped"] == {"read": 1, "duplicates": count}
     assert (report["in"], report["out"]) == (2 * count + 1, count)
+    assert [row["id"] for row in removed(folder) if row["reason"] == "empty"] == ["empty.py"]
+    pairs = [(row["id"], row["twin"]) for row in removed(folder) if "twin" in row]
+    assert all(twin == f"copy_of_{name}" or name == f"copy_of_{twin}" for name, twin in pairs)
 
 
 def test_a_file_can_hold_many_documents(tmp_path: Path) -> None:
@@ -230,12 +204,11 @@ def test_every_file_that_is_not_utf8_is_named_with_its_byte(tmp_path: Path) -> N
     (tmp_path / "c.txt").write_bytes(b"cut \xc3")
 
     with pytest.raises(DataError) as error:
-        text(files=[f"{tmp_path}/*.txt"]).prepare(
-            tmp_path, task=TASK, seed=0, work=Work(tmp_path / "../work")
-        )
+        prepared(tmp_path / "x", text(files=[f"{tmp_path}/*.txt"]))
 
-    assert "a.txt: expected UTF-8, found ef at byte 2" in str(error.value)
-    assert "c.txt: expected UTF-8, found c3 at byte 4" in str(error.value)
+    assert "a.txt" in str(error.value)
+    assert "c.txt" in str(error.value)
+    assert str(error.value).count("expected UTF-8") == 2
     assert "b.txt" not in str(error.value)
 
 
@@ -243,21 +216,21 @@ def test_too_little_text_for_the_vocabulary_says_what_is_possible(tmp_path: Path
     for i in range(30):
         (tmp_path / f"{i}.txt").write_text(f"{i}: spam spam spam eggs and spam")
 
-    with pytest.raises(DataError, match=r"gives only \d+ tokens, expected 2048: set data\.vocab"):
-        prepared(tmp_path / "x", text(files=[f"{tmp_path}/*.txt"], vocab=2048))
+    with pytest.raises(DataError, match=r"gives only \d+ tokens, expected 2048: set data"):
+        prepared(tmp_path / "x", text(2048, files=[f"{tmp_path}/*.txt"]))
 
 
 def test_too_little_text_for_a_window_says_what_is_expected(tmp_path: Path) -> None:
     for i in range(30):
         (tmp_path / f"{i}.txt").write_text(f"{i}")
-    data = text(files=[f"{tmp_path}/*.txt"], vocab=257, context=1000)
+    data = text(257, files=[f"{tmp_path}/*.txt"], context=1000)
 
     with pytest.raises(DataError, match=r"has \d+ tokens, expected at least 1001"):
         prepared(tmp_path / "prepared", data)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("vocab", 256), ("vocab", 65537), ("context", 0), ("files", [])]
+    ("name", "value"), [("vocab", 256), ("context", 0), ("files", []), ("packing", "tight")]
 )
 def test_a_value_out_of_range_is_refused(name: str, value: object) -> None:
     with pytest.raises(RecipeError, match=name):
@@ -276,3 +249,112 @@ def test_a_damaged_array_is_never_read(library: Path, tmp_path: Path) -> None:
 
     with pytest.raises(Damaged, match=r"tokens\.npy"):
         text().open(folder, "test")
+
+
+def library_and(folder: Path, **documents: str) -> list[str]:
+    """The small library as jsonl beside some documents of one's own."""
+    rows = [{"text": p.read_text(), "name": n, "first": n[0]} for n, p in find(SMALL)]
+    rows += [{"text": t, "name": n, "first": n[0]} for n, t in documents.items()]
+    pl.DataFrame(rows).write_ndjson(folder / "rows.jsonl")
+    return [f"{folder}/rows.jsonl"]
+
+
+def test_what_cleaning_removes_is_aside_and_put_back_by_one_line(tmp_path: Path) -> None:
+    files = library_and(tmp_path, spam="buy now " * 9)
+    steps = ["unicode", "control", "gopher"]
+    data = text(files=files, clean=steps)
+
+    folder = prepared(tmp_path / "without", data)
+    out = removed(folder)
+    spam = next(row for row in out if row["content"].startswith("buy now"))
+    back = prepared(tmp_path / "with", data.at("keep", [spam["id"]]))
+
+    assert [step["step"] for step in said(folder)["steps"]] == ["read", *steps, "duplicates"]
+    assert said(folder)["in"] == said(folder)["out"] + len(out)
+    assert said(back)["out"] == said(folder)["out"] + 1
+    assert spam["id"] not in [row["id"] for row in removed(back)]
+    assert any(d.startswith(b"buy now") for s in SPLITS for d in raw(back, s))
+
+
+def test_near_duplicates_go_or_stay_together(tmp_path: Path) -> None:
+    origin = Path(dict(find(SMALL))["calendar.py"]).read_text()
+    files = library_and(tmp_path, **{f"near{i}": f"# {i}\n{origin}" for i in range(8)})
+    near = {"threshold": 0.8}
+
+    gone = prepared(tmp_path / "gone", text(files=files, duplicates={"near": near}))
+    stay = prepared(tmp_path / "stay", text(files=files))
+
+    assert said(gone)["dropped"]["duplicates"] == 8
+    assert {row["reason"] for row in removed(gone)} == {"near duplicate"}
+    assert said(stay)["out"] == said(gone)["out"] + 8
+    assert all(leak["exact"]["count"] == 0 for leak in said(stay)["leaks"].values())
+
+
+def test_groups_are_dealt_whole(tmp_path: Path) -> None:
+    files = library_and(tmp_path)
+    split = {"by": "group", "column": "first", "validation": 0, "test": 0.5}
+
+    folder = prepared(tmp_path / "x", text(files=files, split=split))
+
+    documents = {p.read_bytes(): n[0] for n, p in find(SMALL)}
+    firsts = [{documents[d] for d in raw(folder, s)} for s in ("train", "test")]
+    assert sorted(chain(*firsts)) == ["b", "c"]
+
+
+def test_a_mixture_draws_from_its_sources_by_weight(tmp_path: Path) -> None:
+    sources = [{"files": ["stdlib:[b]*.py"], "weight": 3}, {"files": ["stdlib:c*.py"], "weight": 1}]
+    data = text(files=(), mixture=sources)
+
+    folder = prepared(tmp_path / "x", data)
+    train = data.open(folder, "train")
+    order = Order(len(train), 0, train.portions)
+    ids = order.positions(0, 4000)
+
+    first = train.portions[0].samples
+    assert sum(p.samples for p in train.portions) == len(train)
+    assert (ids < first).mean() == pytest.approx(0.75, abs=0.001)
+    batch = train.batch(np.array([0, first, len(train) - 1]))
+    assert torch.equal(batch.inputs[0][:, 1:], batch.targets[:, :-1])
+    assert batch.inputs[0][:2, 0].tolist() == [0, 0]  # each source begins with END
+
+
+@pytest.mark.parametrize("packing", ["stream", "best-fit"])
+def test_every_packing_predicts_every_held_out_byte_once(packing: str, tmp_path: Path) -> None:
+    data = text(packing=packing, context=512)
+
+    folder = prepared(tmp_path / "x", data)
+
+    for split in ("validation", "test"):
+        windows = data.open(folder, split)
+        ids = np.arange(len(windows))
+        targets = windows.batch(ids).targets
+        spelled = load(folder / "transform").byte_lengths()[targets[targets >= 0]]
+        assert spelled.sum() == windows.units(ids) == sum(map(len, raw(folder, split)))
+        assert windows.count(ids) == len(spelled)
+
+
+def test_a_pool_writes_the_same_bytes_and_a_second_try_goes_on(tmp_path: Path) -> None:
+    mixture = [{"files": [f"stdlib:{x}*.py"]} for x in "bcdefgh"]
+    data = text(files=(), mixture=mixture, clean=["unicode"])
+    alone = prepared(tmp_path / "alone", data)
+    notes: list[str] = []
+    folder = tmp_path / "pool"
+
+    for name in (folder, tmp_path / "again"):
+        name.mkdir()
+        work = Work(tmp_path / "work", Pool(2), notes.append)
+        data.prepare(name, task=TASK, seed=0, work=work)
+
+    assert contents(folder) == contents(alone) == contents(tmp_path / "again")
+    assert notes == [f"{step}: {i} of 7" for step in ("clean", "tokenize") for i in range(1, 8)]
+
+
+def test_what_training_knows_of_the_test_fails_the_preparation(tmp_path: Path) -> None:
+    files = library_and(tmp_path, **{f"b{i}": "the same words again " * 9 for i in range(40)})
+    data = text(files=files, duplicates={"exact": False}, split={"by": "random"})
+
+    with pytest.raises(DataError, match=r"data\.leaks\.exact: expected at most 0 of the"):
+        prepared(tmp_path / "x", data)
+
+    folder = prepared(tmp_path / "y", data.at("leaks.exact", None))
+    assert said(folder)["leaks"]["test"]["exact"]["count"] > 0

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import final
 
 import numpy as np
 
+from zafu.artifact import read_json
 from zafu.batch import Batch, Portion
+from zafu.data import arrays
+
+PORTIONS = "portions.json"  # of the training split, where sources have weights
 
 
 @final
 class Windows:
-    """A stream of tokens in windows of `context` inputs, with the token after each as target.
+    """Windows of `context` inputs with the token after each as target, out of one row of tokens.
 
-    The last window may overlap the one before it: targets that were predicted there are -100,
-    which losses pass over. `sizes` `(windows, 2)` are the bytes and targets that count in each.
+    Window i begins at `starts[i]`. `sizes` `(windows, 3)` are the bytes and the targets that count
+    in each, and the first target that counts; the others, which were predicted in another window or
+    are padding, are -100, which losses pass over.
     """
 
     portions: tuple[Portion, ...] = ()
 
-    def __init__(self, tokens: np.ndarray, sizes: np.ndarray, context: int) -> None:
-        self._sizes, self._context = sizes, context
-        self._last = len(tokens) - 1 - context  # where the last window begins
-        self._seen = context - int(sizes[-1, 1]) if len(sizes) else 0
+    def __init__(
+        self, tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, *, context: int
+    ) -> None:
+        self._starts, self._sizes, self._context = starts, sizes, context
+        self._whole = bool((sizes[:, 1] == context).all())
         self._tokens = np.ascontiguousarray(tokens)
         # each window as one item of bytes: gathered with half the effort of its tokens
-        item, step = f"V{tokens.itemsize * (context + 1)}", tokens.itemsize * context
-        whole = max(0, (len(tokens) - 1) // context)  # windows before one that overlaps
-        self._windows = np.ndarray((whole,), item, self._tokens, 0, (step,))
+        size, item = tokens.itemsize, f"V{tokens.itemsize * (context + 1)}"
+        shape = (max(0, len(tokens) - context),)
+        self._windows = np.ndarray(shape, item, self._tokens, 0, (size,))
+
+    @classmethod
+    def open(cls, stored: Path, context: int) -> Windows:
+        """The windows that lie in a split's folder."""
+        names = ("tokens", "starts", "sizes")
+        tokens, starts, sizes = (arrays.read_array(stored / f"{name}.npy") for name in names)
+        windows = cls(tokens, starts, sizes, context=context)
+        if (stored / PORTIONS).is_file():
+            windows.portions = tuple(Portion(**row) for row in read_json(stored / PORTIONS))
+        return windows
 
     def __len__(self) -> int:
         """Number of windows."""
         return len(self._sizes)
+
+    def bytes_of(self) -> np.ndarray:
+        """Bytes of text that the targets of each window stand for, `(windows,)` int64."""
+        return self._sizes[:, 0]
 
     def units(self, ids: np.ndarray) -> int:
         """Bytes of text that the targets of these windows stand for."""
@@ -53,21 +74,12 @@ class Windows:
         """The windows at these positions: inputs and targets `(batch, context)` int64."""
         import torch
 
-        tokens = self._gathered(ids)  # (batch, context + 1)
+        found = self._windows[self._starts[ids]]
+        tokens = found.view(self._tokens.dtype).reshape(len(ids), self._context + 1)
         inputs = torch.from_numpy(tokens[:, :-1].astype(np.int64))  # (batch, context)
         targets = torch.from_numpy(tokens[:, 1:].astype(np.int64))
-        if self._seen and (last := np.flatnonzero(ids == len(self) - 1)).size:
-            targets[last, : self._seen] = -100
+        if not self._whole:
+            _, count, first = self._sizes[ids].T[:, :, None]
+            place = np.arange(self._context)
+            targets[torch.from_numpy((place < first) | (place >= first + count))] = -100
         return Batch((inputs,), targets, ids)
-
-    def _gathered(self, ids: np.ndarray) -> np.ndarray:
-        """The tokens of windows, `(batch, context + 1)`; raises IndexError for one not there."""
-        last = len(self) - 1
-        overlapping = last == len(self._windows) and (ids >= last).any()
-        if overlapping and (ids > last).any():
-            raise IndexError(f"expected windows 0 to {last}, found {ids}")
-        found = self._windows[np.minimum(ids, last - 1) if overlapping else ids]
-        tokens = found.view(self._tokens.dtype).reshape(len(ids), self._context + 1)
-        if overlapping:
-            tokens[ids == last] = self._tokens[self._last :]
-        return tokens
