@@ -1,7 +1,7 @@
 """Pictures on a CPU by OpenCV: the same maps and tints as torch's, one warp and one matrix each.
 
-OpenCV interpolates bytes with coefficients of few bits and gives bytes back; so a result differs
-from torch's by rounding, up to a few levels where neighbours differ most.
+OpenCV gives bytes for bytes, so a result differs from torch's by rounding: half a level for a map
+and half a level for a tint.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def seen(
     }
     batch, channels, height, width = pictures.shape
     planes = pictures.numpy()
-    found = np.empty_like(planes)
+    found = np.empty(planes.shape, planes.dtype)  # its planes lie apart, whatever the input has
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     places = None if maps is None else _from_corner(maps, height, width)
     colors = None if tints is None else _matrices(tints, channels)
