@@ -86,7 +86,7 @@ class Gopher(TextCleaning):
         return judged(texts, rules)
 
     def _counted(self, block: Block) -> np.ndarray:
-        """Words, their characters, words with letters; lines, bullets, ellipses: `(6, documents)`."""
+        """Words, their characters, those with letters, lines, bullets, ellipses, `(6, n)`."""
         lines, last = block.lines, block.ends[block.lines.last] - 1
         bullet = np.isin(block.text[block.starts[lines.first]], [ord(c) for c in self.bullet_signs])
         dots = block.text[last] == ord(".")

@@ -85,13 +85,13 @@ def duplicates(codes: np.ndarray) -> Repeats:
 
 def _shares(block: Block) -> np.ndarray:
     """What the rules look at, `(13, documents)`, in the order of the rules."""
-    lines, line_characters = _repeated_spans(block, block.lines)
-    paragraphs, paragraph_characters = _repeated_spans(block, block.paragraphs)
+    lines, line_characters = repeated_spans(block, block.lines)
+    paragraphs, paragraph_characters = repeated_spans(block, block.paragraphs)
     grams = _grams(block)
     return np.stack([lines, paragraphs, line_characters, paragraph_characters, *grams])
 
 
-def _repeated_spans(block: Block, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+def repeated_spans(block: Block, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     """The shares of spans that repeat an earlier one, and of their characters."""
     sizes = block.sizes(spans)
     codes = block.codes(block.starts[spans.first], block.ends[spans.last])
