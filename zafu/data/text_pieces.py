@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ from zafu.data.contract import SPLITS
 from zafu.data.duplicates import NearDuplicates
 from zafu.data.ledger import Ledger, Removed
 from zafu.hashing import fingerprints
-from zafu.tokenizers.encoder import load
+from zafu.tokenizers.contract import Encoder
+from zafu.tokenizers.encoder import FILE, load
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,7 +87,7 @@ class Tokenize:
 
 def tokenize(job: Tokenize, folder: Path) -> None:
     """Write tokens and text of each split; after each document stands an END."""
-    encoder = load(job.transform)
+    encoder = _encoder(job.transform, (job.transform / FILE).stat().st_mtime_ns)
     end = [encoder.end]
     tokens, lengths, raw = ([[] for _ in SPLITS] for _ in range(3))
     begin = 0
@@ -108,6 +110,12 @@ def tokenize(job: Tokenize, folder: Path) -> None:
             "bytes": np.array([len(document) for document in raw[place]], np.int64),
         }
         arrays.write_arrays(folder / split, written)
+
+
+@lru_cache(maxsize=1)
+def _encoder(transform: Path, written: int) -> Encoder:
+    """The encoder of a folder, which many pieces share, as it was written then."""
+    return load(transform)
 
 
 def _stepped(
