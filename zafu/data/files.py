@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sysconfig
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from zafu.errors import DataError
 
 STDLIB = "stdlib:"  # prefix of globs below Python's own standard library
 PACKAGE = "package:"  # prefix of globs below an installed package: package:NAME/glob
+GET = "get:"  # prefix of globs below a data set that was fetched: get:NAME/glob
 _NOT_LIBRARY = frozenset(
     # Tests hold files that are broken on purpose; idlelib and lib2to3 are programs; the rest is
     # installed or generated.
@@ -25,7 +27,9 @@ def find(patterns: Iterable[str]) -> list[tuple[str, Path]]:
     `**` matches any depth; hidden files are passed over. `stdlib:*.py` are the modules of Python's
     standard library, `stdlib:**/*.py` its packages too, without tests, idlelib, lib2to3, installed
     packages and what was generated for this machine; `package:NAME/*.csv` are files that an
-    installed package ships. Raises DataError for every glob that matches nothing.
+    installed package ships, `get:NAME/*.txt` those of a set that `zafu data get NAME` fetched,
+    `get:NAME` all of them.
+    Raises DataError for every glob that matches nothing.
     """
     found: dict[Path, str] = {}
     faults: list[str] = []
@@ -57,6 +61,9 @@ def _root(pattern: str) -> tuple[Path, str]:
     if pattern.startswith(PACKAGE):
         name, _, pattern = pattern.removeprefix(PACKAGE).partition("/")
         base = _package(name)
+    if pattern.startswith(GET):
+        name, _, pattern = pattern.removeprefix(GET).partition("/")
+        base, pattern = _fetched(name), pattern or "**/*"
     if pattern.startswith(STDLIB):
         base, pattern = Path(sysconfig.get_path("stdlib")), pattern.removeprefix(STDLIB)
     parts = Path(pattern).expanduser().parts or (pattern,)
@@ -72,6 +79,22 @@ def _package(name: str) -> Path:
     if not places:
         raise DataError(f"{PACKAGE}{name}: expected an installed package; pip install {name}")
     return Path(places[0])
+
+
+def fetched_folder(name: str) -> Path:
+    """Where the files of a fetched data set are kept, whether they are there or not."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "zafu" / "data" / name
+
+
+def _fetched(name: str) -> Path:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise DataError(f"{GET}{name}: expected the name of a data set, as in {GET}NAME/*.txt")
+    if not (folder := fetched_folder(name)).is_dir():
+        raise DataError(
+            f"{GET}{name}: expected a fetched data set in {folder}: zafu data get {name}"
+        )
+    return folder
 
 
 def _of_library(name: Path) -> bool:

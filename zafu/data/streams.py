@@ -7,7 +7,7 @@ RFC 1952, zstd RFC 8878; several streams one after the other in a file are one c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,7 +224,7 @@ class _Zstandard:
 
 def _engine_of(ending: str) -> Callable[[], Engine]:
     if ending == ".zst":
-        _need_zstandard()
+        need_for([ending])
         return _Zstandard
     if ending == ".gz":
         return _Gzip
@@ -237,10 +237,11 @@ def _engine_of(ending: str) -> Callable[[], Engine]:
     return lambda: LZMADecompressor(memlimit=_MEMORY)
 
 
-def _need_zstandard() -> None:
+def need_for(names: Iterable[str]) -> None:
+    """Raises MissingExtra if one of these files needs a package that is not installed."""
     from importlib.util import find_spec
 
-    if find_spec("zstandard") is None:
+    if any(stem(name)[1] == ".zst" for name in names) and find_spec("zstandard") is None:
         raise MissingExtra("zstandard", "text")
 
 
