@@ -52,15 +52,28 @@ _ATTRIBUTES = (
 )
 _TAG = re.compile(rf"<(/?)({_ANY_NAME})({_ATTRIBUTES})>", re.IGNORECASE)
 _ELEMENT = re.compile(rf"<(/?)([A-Za-z_][\w:.-]*+)({_ATTRIBUTES})>")
-_UNSEEN = re.compile(
-    r"<(script|style|template)\b[^<>]*>.*?</\1\s*>|<!--.*?-->|<!doctype\b[^<>]*>",
-    re.IGNORECASE | re.DOTALL,
-)
+_OPENS = re.compile(r"<(?:(!--)|(script|style|template)\b[^<>]*+>)", re.IGNORECASE)
+_CLOSES = {
+    name: re.compile(closing, re.IGNORECASE)
+    for name, closing in (
+        ("!--", "-->"),
+        ("script", r"</script\s*>"),
+        ("style", r"</style\s*>"),
+        ("template", r"</template\s*>"),
+    )
+}
+_DECLARATION = re.compile(r"<!doctype\b[^<>]*>|<\?xml\b[^<>]*>", re.IGNORECASE)
 _PAGE = re.compile(r"<!doctype\s+html|<(?:html|head|body)[\s>]", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 _PERHAPS = rf"(?i)<(?:/?(?:{_ANY_NAME})[\s/>]|!--|!doctype|\?xml)"
-_QUOTES = "\"'`\\"
+_BREAK = "\0"  # no text has it, or needs it: browsers show U+FFFD for it
+_RUN = re.compile(r"(?<![\s\0])[\s\0]++")
+_QUOTES = frozenset("\"'`\\")
+_OPEN = frozenset(
+    ["li", "dt", "dd", "tr", "td", "th", "option"]
+)  # HTML lets their closing tags be left out
+_AROUND = frozenset(["ul", "ol", "dl", "table", "select", "menu"])
 
 
 @final
@@ -78,7 +91,7 @@ class Markup(TextCleaning):
 def seen(text: str) -> str:
     """The text that is seen of a document; without tags, the document."""
     if text.lstrip("\ufeff \t\n\r").startswith("<?xml") and not _PAGE.search(text):
-        return _tidy(_ELEMENT.sub(_instead, _CDATA.sub(r"\1", _without_unseen(text))))
+        return _tidy(_ELEMENT.sub(_instead, _CDATA.sub("", _without_unseen(text))))
     bare = _without_unseen(text)
     page = _PAGE.search(text) is not None
     closed = {tag[2].lower() for tag in _TAG.finditer(bare) if tag[1]}
@@ -93,33 +106,53 @@ def seen(text: str) -> str:
 
 
 def _without_unseen(text: str) -> str:
-    return re.sub(r"<\?xml\b[^<>]*>", "", _UNSEEN.sub("", text))
+    """The text without comments, scripts, styles and declarations; one that does not end stays."""
+    parts: list[str] = []
+    endless: set[str] = set()  # asked once: else a thousand openings would each read to the end
+    start = at = 0
+    while opening := _OPENS.search(text, at):
+        name = (opening[1] or opening[2]).lower()
+        closing = None if name in endless else _CLOSES[name].search(text, opening.end())
+        if closing is None:
+            endless.add(name)
+            at = opening.end()
+        else:
+            parts.append(text[start : opening.start()])
+            start = at = closing.end()
+    return _DECLARATION.sub("", "".join([*parts, text[start:]]))
 
 
 def _is_tag(tag: re.Match[str], closed: set[str]) -> bool:
     """Whether it is one beyond doubt, although this is not a whole page."""
     name = tag[2].lower()
-    kind = _KINDS[name]
     marked = "=" in tag[3] or tag[3].endswith("/")
-    return kind == "break" or (kind == "empty" and marked) or name in closed
+    lone = _KINDS[name] == "break" or (_KINDS[name] == "empty" and marked)
+    return lone or name in closed or (name in _OPEN and not closed.isdisjoint(_AROUND))
 
 
 def _in_quotes(text: str, tag: re.Match[str]) -> bool:
     """Whether a quote or a backslash touches the tag, as in the strings of source code."""
     start, end = tag.span()
-    return text[max(0, start - 1) : start] in _QUOTES[: 4 * (start > 0)] or (
-        end < len(text) and text[end] in _QUOTES
-    )
+    return text[start - 1 : start] in _QUOTES or text[end : end + 1] in _QUOTES
 
 
 def _instead(tag: re.Match[str]) -> str:
     name = tag[2].lower()
     if name == "wbr":
         return ""
-    return {"cell": " ", "inline": "", "empty": ""}.get(_KINDS.get(name, "block"), "\n")
+    return {"cell": " ", "inline": "", "empty": ""}.get(_KINDS.get(name, "block"), _BREAK)
 
 
 def _tidy(text: str) -> str:
-    """Entities decoded, one blank line at most in a row, none at the ends."""
-    text = re.sub(r"[ \t\r]*+\n\s*\n", "\n\n", text).strip("\n")
+    """The breaks turned to line ends, none at the ends of the text; entities decoded."""
+    text = _RUN.sub(_line_ends, text)
     return _ENTITY.sub(lambda entity: unescape(entity[0]), text)
+
+
+def _line_ends(run: re.Match[str]) -> str:
+    """One line end for the breaks in a run of white space, or a blank line for several."""
+    if _BREAK not in run[0]:
+        return run[0]
+    if run.start() == 0 or run.end() == len(run.string):
+        return ""
+    return "\n" if run[0].count(_BREAK) == 1 else "\n\n"
