@@ -33,11 +33,21 @@ class TextCleaning(Family):
         """The texts `(n,)` mended, and for each that should go the reason."""
 
 
+class Suspect(NamedTuple):
+    """A row whose class is doubtful."""
+
+    row: int  # position among the rows that the step was given
+    given: str  # the class as it stands
+    suggested: str
+    probability: float  # of the suggested class, by a model that did not see the row
+
+
 class RowsCleaned(NamedTuple):
     """What a step found in a table."""
 
     reasons: pl.Series  # (n,) String: why a row should go; null if it stays
     columns: dict[str, str]  # columns that should go, each with the reason
+    suspects: tuple[Suspect, ...] = ()  # to be listed, whether they go or stay
 
 
 class RowCleaning(Family):
