@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -58,9 +59,7 @@ def zafu(corpus: Path, tokenizer: Path, *, engine: str) -> Callable[[], dict[str
         data.prepare(folder / "out", task="language-modeling", seed=0, work=work)
         said = json.loads((folder / "out" / "prepare.json").read_text())
         tokens = sum(split["tokens"] for split in said["tokens"].values())
-        lines = (folder / "out" / "removed.jsonl").read_text().splitlines()
-        gone = [row for row in map(json.loads, lines) if row["step"] == "duplicates"]
-        (corpus.parent / f"gone-{engine}.json").write_text(json.dumps(gone))
+        shutil.copy(folder / "out" / "removed.jsonl", corpus.parent / f"{engine}.jsonl")
         return {"documents": said["out"], "tokens": tokens}
 
     return run
