@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from zafu.data import pixels
+from zafu.data import pictures, pixels
 from zafu.data.digits import Digits
 from zafu.data.images import Images
 from zafu.errors import DataError, MissingExtra
@@ -19,7 +19,7 @@ TASK = "classification"
 
 def prepared(folder: Path, data: Images | Digits) -> Path:
     folder.mkdir()
-    data.prepare(folder, task=TASK, seed=0, work=Work(folder / "../work"))
+    data.prepare(folder, task=TASK, seed=0, work=Work(folder.with_name(f"{folder.name}.work")))
     return folder
 
 
@@ -71,7 +71,7 @@ def test_statistics_are_exact_for_each_channel(photos: Path) -> None:
     rgb = np.stack([np.asarray(p)[:200, :300] for p in load_sample_images().images])
     stored = rgb.transpose(0, 3, 1, 2)
 
-    mean, std = pixels.statistics(stored)
+    mean, std = pixels.statistics(pixels.histogram(stored))
 
     np.testing.assert_allclose(mean, stored.mean((0, 2, 3), dtype=np.float64), rtol=1e-12)
     np.testing.assert_allclose(std, stored.std((0, 2, 3), dtype=np.float64), rtol=1e-12)
@@ -83,7 +83,7 @@ def test_a_split_in_memory_and_one_on_disk_give_the_same_bits(
     folder = prepared(tmp_path / "d", Digits())
     in_memory, _ = whole(Digits(), folder, "train")
 
-    monkeypatch.setattr(pixels, "SMALL", 0)
+    monkeypatch.setattr(pictures, "SMALL", 0)
 
     assert torch.equal(whole(Digits(), folder, "train")[0], in_memory)
 
@@ -103,9 +103,9 @@ def test_classes_are_folders_and_sizes_are_made_equal(photos: Path, tmp_path: Pa
 def test_the_middle_of_a_picture_is_kept(tmp_path: Path) -> None:
     """A closed form: a wide picture of three squares is cut to the one in the middle."""
     squares = np.zeros((30, 90, 3), np.uint8)
-    squares[:, 30:60] = 200
-    for label in "ab":
+    for label, level in zip("ab", (200, 210), strict=True):
         (tmp_path / "classes" / label).mkdir(parents=True)
+        squares[:, 30:60] = level
         Image.fromarray(squares).save(tmp_path / "classes" / label / "x.png")
     data = Images.parse(
         {"folder": f"{tmp_path}/classes", "size": [30, 30], "split": {"validation": 0, "test": 0}}
@@ -113,7 +113,8 @@ def test_the_middle_of_a_picture_is_kept(tmp_path: Path) -> None:
 
     folder = prepared(tmp_path / "p", data)
 
-    assert (np.load(folder / "train" / "pixels.npy") == 200).all()
+    stored = np.load(folder / "train" / "pixels.npy")
+    assert (stored == np.array([200, 210]).reshape(2, 1, 1, 1)).all()
 
 
 def test_a_new_picture_is_encoded_as_a_stored_one(photos: Path, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_what_is_no_picture_by_its_name_is_counted(tmp_path: Path) -> None:
     folder = prepared(tmp_path / "p", Images(folder=str(root)))
 
     report = json.loads((folder / "prepare.json").read_text())
-    assert report["dropped"] == {"not a picture by its name": 1}
+    assert report["dropped"] == {"name": 1}
     assert (report["in"], report["out"]) == (41, 40)
 
 
@@ -216,10 +217,11 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
 
 
 def test_one_class_is_not_enough(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "only").symlink_to(photos / "china")
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "only").symlink_to(photos / "china")
 
     with pytest.raises(DataError, match=r"at least 2 folders, found \['only'\]"):
-        prepared(tmp_path / "p", Images(folder=str(tmp_path)))
+        prepared(tmp_path / "p", Images(folder=str(tmp_path / "classes")))
 
 
 def test_an_absent_package_is_named_with_the_line_that_installs_it(

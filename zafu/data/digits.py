@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 
-from zafu.data import arrays, decode, pixels
+from zafu.data import arrays, decode, pictures, pixels
 from zafu.data.contract import SPLITS, Data
 from zafu.data.deal import deal
 from zafu.errors import DataError, MissingExtra
@@ -71,15 +71,18 @@ class Digits(Data):
             stored = {"pixels": shown[ids], "targets": table[ids, -1]}
             arrays.write_arrays(folder / split, stored)
         report = arrays.report(len(table), {}, dealt)
-        arrays.describe(folder, pixels.fit(folder, _LABELS), report)
+        counts = pixels.histogram(shown[dealt["train"]])
+        fitted = pixels.fit(counts, "z-score", size=(8, 8), labels=_LABELS)
+        pixels.save(folder / "transform", fitted)
+        arrays.describe(folder, pictures.signature(fitted), report)
 
-    def open(self, folder: Path, split: str) -> pixels.Pictures:
+    def open(self, folder: Path, split: str) -> pictures.Pictures:
         """The digits of a split."""
-        return pixels.open_split(folder, split)
+        return pictures.open_split(folder, split)
 
     def encode(self, transform: Path, file: Path) -> tuple[Batch, list[str]]:
         """New pictures of light ink on dark paper, one or all below a folder; no classes (-100)."""
         fitted = pixels.load(transform)
-        shown, names = decode.new_pictures(fitted, file)
+        shown, names = decode.new_pictures(pictures.form_of(fitted), file)
         ink = np.rint(shown * (_INK / 255)).astype(np.uint8)
-        return pixels.unlabelled(fitted, ink), names
+        return pictures.unlabelled(fitted, ink), names
