@@ -46,7 +46,7 @@ def one(value: float) -> torch.Tensor:
 def test_tints_are_those_of_pillow(name: str, factor: float) -> None:
     mean = mean_luma(PIXELS)
     tints = {
-        "brightness": Tint().scaled(one(factor), 0.0),
+        "brightness": Tint().scaled(one(factor)),
         "contrast": Tint().scaled(one(factor), (1 - factor) * mean),
         "saturation": Tint().saturated(one(factor)),
     }
@@ -56,7 +56,7 @@ def test_tints_are_those_of_pillow(name: str, factor: float) -> None:
         "saturation": ImageEnhance.Color,
     }
 
-    found = shown(colored(PIXELS.float(), tints[name].rows(1), turns=False))
+    found = shown(colored(PIXELS.float(), tints[name].rows, turns=False))
 
     expected = np.asarray(enhance[name](IMAGE).enhance(factor)).astype(np.float64)
     assert np.abs(found - expected).max() < 1.6  # Pillow cuts, and its gray is a whole number
@@ -68,7 +68,7 @@ def test_hue_turns_chroma_and_keeps_luma(angle: float) -> None:
     turn = Tint().turned(one(angle).cos(), one(angle).sin())
     pixels = PIXELS.double()
 
-    found = colored(pixels, turn.rows(1), turns=True)
+    found = colored(pixels, turn.rows, turns=True)
 
     before, after = (
         np.array([colorsys.rgb_to_yiq(*p) for p in x[0, :, :5, :5].reshape(3, -1).T.tolist()])
@@ -87,7 +87,7 @@ def test_a_tint_is_its_matrix_and_neighbours_are_a_product(
 ) -> None:
     bright, contrast, saturation, mean = factors
     steps = [
-        lambda t: t.scaled(one(bright), 0.0),
+        lambda t: t.scaled(one(bright)),
         lambda t: t.saturated(one(saturation)),
         lambda t: t.turned(one(angle).cos(), one(angle).sin()),
         lambda t: t.scaled(one(contrast), one(mean)),
@@ -96,13 +96,13 @@ def test_a_tint_is_its_matrix_and_neighbours_are_a_product(
     for step in steps:
         total = step(total)
 
-    by_matrix = matrices(total.rows(1))[0]
+    by_matrix = matrices(total.rows)[0]
 
     flat = torch.cat([pixels[0].reshape(3, -1), torch.ones(1, 35, dtype=torch.float64)])
     one_by_one = pixels
     for step in steps:
-        one_by_one = colored(one_by_one, step(Tint()).rows(1), turns=True)
-    found = colored(pixels, total.rows(1), turns=True)
+        one_by_one = colored(one_by_one, step(Tint()).rows, turns=True)
+    found = colored(pixels, total.rows, turns=True)
     assert torch.allclose(found[0].reshape(3, -1), by_matrix @ flat, atol=1e-9)
     assert torch.allclose(found, one_by_one, atol=1e-9)
 

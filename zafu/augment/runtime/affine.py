@@ -6,6 +6,7 @@ the result to places in the picture, so the map of a step is applied before thos
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -65,12 +66,8 @@ def warp(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:
     `affine_grid`, whose matrix product is ten times as slow and may round by the batch's size.
     """
     batch, _, height, width = pictures.shape
-    # 1 is the edge of the outermost pixel, half a side from the center
-    unit = torch.tensor([2 / width] * 3 + [2 / height] * 3, dtype=rows.dtype)
-    scaled = (rows * unit[:, None]).to(pictures)[:, :, None]
-    a, b, left, c, d, top = scaled.unbind()  # (batch, 1) each
-    x = torch.arange(width, dtype=pictures.dtype, device=pictures.device) - (width - 1) / 2
-    y = torch.arange(height, dtype=pictures.dtype, device=pictures.device) - (height - 1) / 2
+    unit, x, y = _places_of(height, width, pictures.dtype, pictures.device)
+    a, b, left, c, d, top = (rows * unit).to(pictures)[:, :, None].unbind()  # (batch, 1) each
     across = torch.stack([a * x, c * x], -1)[:, None]  # (batch, 1, width, 2)
     down = torch.stack([b * y + left, d * y + top], -1)[:, :, None]  # (batch, height, 1, 2)
     if torch.is_grad_enabled():
@@ -80,6 +77,19 @@ def warp(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:
         torch.add(across[..., 0], down[..., 0], out=grid[..., 0])  # twice as fast as both at once
         torch.add(across[..., 1], down[..., 1], out=grid[..., 1])
     return functional.grid_sample(pictures, grid, padding_mode=fill, align_corners=False)
+
+
+@lru_cache(maxsize=16)
+def _places_of(
+    height: int, width: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Factors from pixels to units `(6, 1)`, and each pixel's x and y from the center.
+
+    1 is the edge of the outermost pixel, half a side from the center.
+    """
+    unit = torch.tensor([2 / width] * 3 + [2 / height] * 3, dtype=torch.float64)[:, None]
+    x, y = (torch.arange(n, dtype=dtype, device=device) - (n - 1) / 2 for n in (width, height))
+    return unit, x, y
 
 
 def move(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:

@@ -12,7 +12,7 @@ from zafu.augment.runtime.tint import Tint
 
 def brightness(draw: Draw, before: Tint, mean: Tensor) -> Tint:
     """All channels times a factor, as Pillow's `ImageEnhance.Brightness`."""
-    return before.scaled(_factor(draw), 0.0)
+    return before.scaled(_factor(draw))
 
 
 def contrast(draw: Draw, before: Tint, mean: Tensor) -> Tint:

@@ -44,7 +44,8 @@ class Counters:
         """What chance gives to each step, for samples with these keys `(batch,)`."""
         states = mix(keys ^ self.salts)  # (rows, batch)
         random = (mix(states + self.offsets) >> np.uint64(11)) * 2.0**-53
-        uniform, both_ways = torch.from_numpy(random), torch.from_numpy(random * 2 - 1)
+        uniform = torch.from_numpy(random).unbind()
+        both_ways = torch.from_numpy(random * 2 - 1).unbind()
         found: list[Draw] = []
         for step, start, probability in zip(steps, self.starts, self.probabilities, strict=True):
             on = None if probability == 1 else uniform[start] < probability

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from zafu.augment.runtime.affine import Affine, Size
@@ -20,8 +19,9 @@ def rotation(draw: Draw, size: Size) -> Affine:
 
 def scaling(draw: Draw, size: Size) -> Affine:
     """Enlarged by `factor ** u`, u uniform from -1 to 1."""
-    factor = torch.as_tensor(draw.magnitudes["factor"], dtype=torch.float64)
-    inverse = (draw.signed(0) * -factor.log()).exp()
+    factor = draw.magnitudes["factor"]
+    log = factor.log() if isinstance(factor, Tensor) else math.log(factor)
+    inverse = (draw.signed(0) * -log).exp()
     return Affine(a=inverse, d=inverse)
 
 
@@ -60,7 +60,7 @@ def mirrored_y(draw: Draw, size: Size) -> Affine:
 def moved(draw: Draw, size: Size) -> Affine:
     """Moved by a whole number of pixels, uniform from -`padding` to `padding` on each axis."""
     padding = float(draw.magnitudes["padding"])
-    left, top = (draw.uniform * (2 * padding + 1)).floor() - padding
+    left, top = ((u * (2 * padding + 1)).floor() - padding for u in draw.uniform)
     return Affine(left=left, top=top)
 
 

@@ -23,7 +23,6 @@ from zafu.augment.runtime.tint import Tint, colored, luma_of_sums, mean_luma
 from zafu.batch import Batch
 
 Backend = Literal["torch", "opencv"]
-_NONE = Tint()
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,11 @@ class Views:
         """The steps' tints as one, `(4, batch)`."""
         uses_mean = any(step.uses_mean for step in self.colors)
         mean = self._mean(pictures) if uses_mean else torch.zeros((), dtype=torch.float64)
-        total = _NONE
+        total = Tint()
         for step, draw in zip(self.colors, draws, strict=True):
             after = step.tint(draw, total, mean)
-            if draw.on is not None:
-                pairs = zip(after, total, strict=True)
-                after = Tint(*(draw.where_on(entry, other) for entry, other in pairs))
-            total = after
-        return total.rows(len(pictures))
+            total = after if draw.on is None else Tint(torch.where(draw.on, after.rows, total.rows))
+        return total.rows.expand(4, len(pictures))
 
     def _mean(self, pictures: Tensor) -> Tensor:
         """The mean luma of each picture, by whichever sum is faster: both are exact."""
@@ -116,9 +112,12 @@ class Views:
 
         if torch.is_grad_enabled():
             return seen(slice(None)).clamp(0, white)
+        pieces = in_cache(pictures)
+        if len(pieces) == 1:
+            return seen(pieces[0]).clamp_(0, white)
         dtype = pictures.dtype if pictures.is_floating_point() else torch.float32
         found = torch.empty(pictures.shape, dtype=dtype, device=pictures.device)
-        for some in in_cache(pictures):
+        for some in pieces:
             torch.clamp(seen(some), 0, white, out=found[some])
         return found
 

@@ -23,8 +23,8 @@ class Draw:
     """What chance gives to one step, for each sample of a batch."""
 
     keys: np.ndarray  # (batch,) uint64, of this step, apart from those of `uniform`
-    uniform: Tensor  # (draws, batch) float64, 0 <= u < 1, on the CPU
-    both_ways: Tensor  # the same draws as -1 <= u < 1
+    uniform: Sequence[Tensor]  # each (batch,) float64, 0 <= u < 1, on the CPU
+    both_ways: Sequence[Tensor]  # the same draws as -1 <= u < 1
     on: Tensor | None  # (batch,) bool: where the step falls; None: on all
     magnitudes: Mapping[str, Magnitude]
 
@@ -34,10 +34,12 @@ class Draw:
 
     def where_on(self, changed: Magnitude, unchanged: Magnitude) -> Magnitude:
         """The first where the step falls, else the second."""
-        same = isinstance(changed, float) and isinstance(unchanged, float) and changed == unchanged
-        if self.on is None or same:
+        if self.on is None:
             return changed
-        return torch.where(self.on, _tensor(changed), _tensor(unchanged))
+        if isinstance(changed, float) and isinstance(unchanged, float):
+            change = changed - unchanged
+            return self.on.double() * change + unchanged if change else changed
+        return torch.where(self.on, changed, unchanged)
 
 
 class Scene(NamedTuple):
@@ -86,7 +88,3 @@ class Whole:
 
 
 Step = Geometric | Coloring | Whole
-
-
-def _tensor(value: Magnitude) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)

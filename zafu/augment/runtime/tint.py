@@ -9,12 +9,11 @@ values cut to what a pixel can hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Entry = float | Tensor  # a number for all pictures, or (batch,) float64
+from zafu.augment.runtime.affine import in_cache
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
 _I = (0.5959, -0.2746, -0.3213)
@@ -29,45 +28,43 @@ def _quarter_turn() -> Tensor:
 
 
 QUARTER_TURN = _quarter_turn()
+_UNCHANGED = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)[:, None]
+_OFFSET = torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)[:, None]
+_CHROMA = torch.tensor([False, False, True, True])[:, None]
 
 
-class Tint(NamedTuple):
+class Tint:
     """Y to luma * Y + offset; (I, Q) scaled and turned by (cosine, sine)."""
 
-    luma: Entry = 1.0
-    offset: Entry = 0.0  # in the units of a pixel
-    cosine: Entry = 1.0
-    sine: Entry = 0.0
-
-    def scaled(self, factor: Entry, offset: Entry) -> Tint:
-        """This, then all channels times `factor` plus `offset`."""
-        return Tint(
-            self.luma * factor,
-            self.offset * factor + offset,
-            self.cosine * factor,
-            self.sine * factor,
+    def __init__(self, rows: Tensor = _UNCHANGED) -> None:
+        self.rows = (
+            rows  # luma, offset (in units of a pixel), cosine, sine: (4, 1 or batch) float64
         )
 
-    def saturated(self, factor: Entry) -> Tint:
-        """This, then chroma times `factor`."""
-        return self._replace(cosine=self.cosine * factor, sine=self.sine * factor)
+    @property
+    def luma(self) -> Tensor:
+        """What luma is multiplied with, `(batch,)`."""
+        return self.rows[0]
+
+    @property
+    def offset(self) -> Tensor:
+        """What is added to luma then, `(batch,)`."""
+        return self.rows[1]
+
+    def scaled(self, factor: Tensor, offset: Tensor | None = None) -> Tint:
+        """This, then all channels times `factor` plus `offset`, `(batch,)` each."""
+        rows = self.rows * factor
+        return Tint(rows if offset is None else rows + _OFFSET * offset)
+
+    def saturated(self, factor: Tensor) -> Tint:
+        """This, then chroma times `factor` `(batch,)`."""
+        return Tint(torch.where(_CHROMA, self.rows * factor, self.rows))
 
     def turned(self, cosine: Tensor, sine: Tensor) -> Tint:
-        """This, then chroma turned by an angle."""
-        return self._replace(
-            cosine=self.cosine * cosine - self.sine * sine,
-            sine=self.sine * cosine + self.cosine * sine,
-        )
-
-    def rows(self, batch: int) -> Tensor:
-        """Luma, offset, cosine, sine as `(4, batch)` float64 on the CPU."""
-        entries = [
-            entry.expand(batch)
-            if isinstance(entry, Tensor)
-            else torch.full((batch,), entry, dtype=torch.float64)
-            for entry in self
-        ]
-        return torch.stack(entries)
+        """This, then chroma turned by an angle, `(batch,)` each."""
+        across, up = self.rows[2], self.rows[3]
+        turned = torch.stack([across * cosine - up * sine, up * cosine + across * sine])
+        return Tint(torch.cat([self.rows[:2].expand(2, turned.shape[1]), turned]))
 
 
 def matrices(rows: Tensor) -> Tensor:
@@ -108,8 +105,10 @@ def channel_sums(pictures: Tensor) -> Tensor:
     The same in any batch: bytes are summed exactly, and so are floats, as multiples of 2^-16
     unless a gradient is asked for.
     """
-    if pictures.dtype == torch.uint8 and pictures.device.type == "cpu":
-        total = torch.from_numpy(pictures.numpy().sum((-1, -2)).astype("float64"))
+    side = pictures.shape[-1] * pictures.shape[-2]
+    if pictures.dtype == torch.uint8 and side * 255 < 2**24:  # whole numbers that float32 has
+        parts = [pictures[some].float().sum((-1, -2)) for some in in_cache(pictures)]
+        total = (parts[0] if len(parts) == 1 else torch.cat(parts)).double().cpu()
     elif pictures.requires_grad:
         total = pictures.double().sum((-1, -2)).cpu()
     else:
@@ -119,8 +118,10 @@ def channel_sums(pictures: Tensor) -> Tensor:
 
 def luma_of_sums(sums: Tensor, pictures: Tensor) -> Tensor:
     """The mean luma `(batch,)` from the sums of the channels of pictures."""
-    mean = sums / (pictures.shape[-1] * pictures.shape[-2])  # (batch, channels)
-    return mean[:, 0] if pictures.shape[1] == 1 else _weighted(mean, LUMA)[:, 0]
+    means = (sums / (pictures.shape[-1] * pictures.shape[-2])).unbind(1)  # (batch,) each
+    if len(means) == 1:
+        return means[0]
+    return means[0] * LUMA[0] + means[1] * LUMA[1] + means[2] * LUMA[2]
 
 
 def _weighted(pictures: Tensor, weights: Sequence[float]) -> Tensor:

@@ -66,7 +66,7 @@ def operate(name: str, pictures: Tensor, strength: Tensor, sign: Tensor, fill: F
         return warp(pictures, rows, fill)
     if name in _TINTS:
         rows = _TINTS[name](strength * sign * _MOST_AMOUNT + 1, mean_luma(pictures))
-        return colored(pictures, rows.rows(len(pictures)), turns=False)
+        return colored(pictures, rows.rows, turns=False)
     if name == "sharpness":
         factor = (strength * sign * _MOST_AMOUNT + 1).to(pictures)[:, None, None, None]
         smooth = _smooth(pictures)
@@ -133,7 +133,7 @@ _MAPS: dict[str, Callable[[Tensor, int, int], Affine]] = {
     "rotate": _turned,
 }
 _TINTS: dict[str, Callable[[Tensor, Tensor], Tint]] = {
-    "brightness": lambda factor, mean: Tint().scaled(factor, 0.0),
+    "brightness": lambda factor, mean: Tint().scaled(factor),
     "color": lambda factor, mean: Tint().saturated(factor),
     "contrast": lambda factor, mean: Tint().scaled(factor, (1 - factor) * mean),
 }
