@@ -8,6 +8,7 @@ stored; how far each portion has come follows from the position.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import NamedTuple, final
 
 import numpy as np
@@ -62,17 +63,25 @@ def _shared(weights: np.ndarray, places: int) -> np.ndarray:
 def _spread(counts: np.ndarray) -> np.ndarray:
     """The portion at each place: of those that may come now, the one that must come soonest.
 
-    In units of 1 / (places * slack) of a sample, so that all is exact.
+    A portion's next sample may come where it is then at most 1 - 1 / slack ahead of the portion's
+    share, and must where the portion would else fall as far behind.
     """
     places, slack = int(counts.sum()), 2 * max(1, len(counts) - 1)
+    resting: list[tuple[int, int, int]] = []  # place from which it may come, portion, came
+    ready: list[tuple[int, int, int]] = []  # place at which it must have come, portion, came
+
+    def rest(portion: int, came: int) -> None:
+        share = int(counts[portion]) * slack  # of one place, in units that make all exact
+        heappush(resting, (-(-places * (came * slack + 1) // share) - 1, portion, came))
+
+    for portion in range(len(counts)):
+        rest(portion, 0)
     cycle = np.empty(places, np.int64)
-    came = np.zeros(len(counts), np.int64)
     for place in range(places):
-        # may come: after this place it is not more than 1 - 1 / slack ahead of its share
-        ahead = (came + 1) * places - counts * (place + 1)
-        may = ahead * slack <= places * (slack - 1)
-        # must come: before its share is more than 1 - 1 / slack ahead of it
-        soonest = (came * slack + slack - 1) * places // (counts * slack)
-        cycle[place] = chosen = int(np.argmin(np.where(may, soonest, np.iinfo(np.int64).max)))
-        came[chosen] += 1
+        while resting and resting[0][0] <= place:
+            _, portion, came = heappop(resting)
+            share = int(counts[portion]) * slack
+            heappush(ready, ((came * slack + slack - 1) * places // share, portion, came))
+        _, cycle[place], came = heappop(ready)
+        rest(int(cycle[place]), came + 1)
     return cycle
