@@ -84,6 +84,8 @@ def _chain(recipe: Recipe, data: Path, split: Split, device: torch.device) -> Ch
         read=lambda ids: split.raw(ids).to(device),
         n=len(split),
         backend=recipe.fit.augment_backend,
+        white=recipe.data.white,
+        vocabulary=recipe.data.vocabulary(data / "transform"),
     )
 
 

@@ -113,6 +113,7 @@ class Data(Family):
     kind: str
     gives: ClassVar[str]  # the kind of its inputs: tokens, pixels or columns
     tasks: ClassVar[frozenset[str]]  # the kinds of task that it can serve
+    white: ClassVar[float] = 255.0  # the largest value of a stored pixel, where it gives pixels
     split: Shares = Shares()
     """How samples are dealt to training, validation and test."""
     leaks: Leaks = Leaks()
@@ -152,6 +153,10 @@ class Data(Family):
     def documents(self, folder: Path) -> Callable[[str], Iterator[bytes]] | None:
         """A function from a split's name to its raw documents, for text; None for other data."""
         return None
+
+    def vocabulary(self, transform: Path) -> Sequence[str]:
+        """The text of each token, where it gives tokens of text."""
+        return ()
 
     def in_units(self, transform: Path, values: np.ndarray) -> np.ndarray:
         """Predicted or true numbers `(n, outputs)` in the units of the data."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 
-from zafu.data import arrays, decode, pictures, pixels
-from zafu.data.contract import SPLITS, Data
+from zafu.data import arrays, decode, leaks, picture_splits, pictures, pixels
+from zafu.data.contract import Data
 from zafu.data.deal import deal
+from zafu.data.ledger import Ledger, report
 from zafu.errors import DataError, MissingExtra
 from zafu.hashing import fingerprints
 from zafu.signature import Pixels, Signature
@@ -37,6 +38,7 @@ class Digits(Data):
     gives: ClassVar[str] = "pixels"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
     needs: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn", "sklearn"),)
+    white: ClassVar[float] = float(_INK)
 
     def foreseen(self, task: str) -> Signature:
         """One channel of 8x8 pixels, ten classes."""
@@ -65,16 +67,26 @@ class Digits(Data):
             table = np.loadtxt(file, delimiter=",", dtype=np.int64)
         shown = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8)
         prints = fingerprints(picture.tobytes() for picture in shown)
-        dealt = deal(prints, self.split, seed=seed, what="digits")
-        for split in SPLITS:
-            ids = dealt[split]
-            stored = {"pixels": shown[ids], "targets": table[ids, -1]}
+        ids = [str(row) for row in range(1, len(table) + 1)]
+        classes = table[:, -1]
+        dealt = deal(prints, self.split, seed=seed, what="digits", classes=classes)
+        leaking = leaks.find(prints, dealt, self.split, ids=ids)
+        leaks.refuse_leaks(leaking, self.leaks)
+        for split, rows in dealt.items():
+            stored = {"pixels": shown[rows], "targets": classes[rows]}
             arrays.write_arrays(folder / split, stored)
-        report = arrays.report(len(table), {}, dealt)
         counts = pixels.histogram(shown[dealt["train"]])
         fitted = pixels.fit(counts, "z-score", size=(8, 8), labels=_LABELS)
         pixels.save(folder / "transform", fitted)
-        arrays.describe(folder, pictures.signature(fitted), report)
+        told = report(
+            Ledger(),
+            came=len(table),
+            splits={split: len(rows) for split, rows in dealt.items()},
+            leaks=leaking,
+            channels=picture_splits.channels(counts, fitted),
+            classes=picture_splits.classes(dealt, classes, _LABELS),
+        )
+        arrays.describe(folder, pictures.signature(fitted), told)
 
     def open(self, folder: Path, split: str) -> pictures.Pictures:
         """The digits of a split."""

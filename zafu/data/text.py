@@ -167,6 +167,11 @@ class Text(Data):
         """A function from a split's name to its raw documents, in order."""
         return partial(text_store.documents, folder)
 
+    def vocabulary(self, transform: Path) -> Sequence[str]:
+        """The text of each token."""
+        encoder = load(transform)
+        return [encoder.decode([token]) for token in range(encoder.size)]
+
     def _signature(self) -> Signature:
         vocab, end = self.tokenizer.foreseen()
         return Signature(inputs=Tokens(vocab=vocab, context=self.context, end=end), outputs=vocab)
