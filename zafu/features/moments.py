@@ -63,7 +63,9 @@ def components(moments: Moments, scale: np.ndarray) -> Components:
     directions = vectors.T[::-1]
     largest = np.abs(directions).argmax(1)
     signs = np.sign(directions[np.arange(len(directions)), largest])
-    return Components(np.maximum(variances[::-1], 0), directions * signs[:, None])
+    # in the order of memory that it has once it was stored: sums follow it
+    positive = np.ascontiguousarray(directions * signs[:, None])
+    return Components(np.maximum(variances[::-1], 0), positive)
 
 
 def enough(variances: np.ndarray, share: float) -> int:
