@@ -60,6 +60,13 @@ def training(recipe: Recipe, file: Path, data: Path, *, device: torch.device) ->
     return Reading(Source(read, Remote("zafu.reading", told)), here.finish)
 
 
+def augmented(recipe: Recipe, data: Path) -> Read:
+    """The raw samples of the training split as augmentation leaves them, on the CPU."""
+    split = recipe.data.open(data, "train")
+    chain = _chain(recipe, data, split, CPU)
+    return lambda request: chain(split.raw(request.ids), request.epochs)
+
+
 def _reading(recipe: Recipe, data: Path, device: torch.device) -> Reading:
     split = recipe.data.open(data, "train")
     fit = recipe.fit

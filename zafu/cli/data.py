@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from zafu.cli import options
 from zafu.cli.prepare import add_engine, prepared
@@ -53,5 +54,5 @@ def _report(arguments: argparse.Namespace) -> int:
     folder = prepared(run.recipe, run.folder.parent, arguments)
     from zafu.data_report import write
 
-    print(write(run.recipe, folder))
+    print(write(run.recipe, folder, name=Path(arguments.words[0]).stem))
     return 0

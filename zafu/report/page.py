@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from zafu.artifact import write_text
 from zafu.report import cards, learning, results
-from zafu.report.element import Element, h, render
+from zafu.report.element import Child, Element, h, render
 from zafu.report.folder import Folder, read, words
 
 NAME = "report.html"
@@ -41,8 +42,13 @@ def page(folder: Folder) -> str:
         cards.model(folder),
         cards.again(folder),
     ]
-    body = h("body", h("main", sections), _footer(folder))
-    return "<!doctype html>\n" + render(h("html", {"lang": "en"}, _head(folder), body)) + "\n"
+    return document(f"{folder.name} – zafu", sections, _footer(folder))
+
+
+def document(title: str, sections: Sequence[Child], footer: Element) -> str:
+    """A whole page under the policy, as text."""
+    body = h("body", h("main", sections), footer)
+    return "<!doctype html>\n" + render(h("html", {"lang": "en"}, _head(title), body)) + "\n"
 
 
 def policy(style: str) -> str:
@@ -52,7 +58,7 @@ def policy(style: str) -> str:
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
 
 
-def _head(folder: Folder) -> Element:
+def _head(title: str) -> Element:
     style = files("zafu.report").joinpath("style.css").read_text(encoding="utf-8")
     return h(
         "head",
@@ -62,7 +68,7 @@ def _head(folder: Folder) -> Element:
         h("meta", {"name": "color-scheme", "content": "light dark"}),
         h("meta", {"name": "referrer", "content": "no-referrer"}),
         h("link", {"rel": "icon", "href": "data:,"}),
-        h("title", f"{folder.name} – zafu"),
+        h("title", title),
         h("style", style),
     )
 
