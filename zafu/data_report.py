@@ -27,7 +27,7 @@ from zafu.source import to_yaml
 from zafu.tokenizers.contract import Encoder
 from zafu.tokenizers.encoder import load
 
-PICTURES, EPOCHS, TEXTS, ROWS, REMOVALS = 12, 4, 3, 8, 60
+PICTURES, EPOCHS, TEXTS, ROWS, REMOVALS = 10, 4, 3, 8, 60
 CPU = torch.device("cpu")
 
 
@@ -102,7 +102,9 @@ def _spelled(encoder: Encoder, tokens: np.ndarray, changed: np.ndarray) -> list[
         run, text = tokens[begin:end], ""
         for part in np.split(run, np.flatnonzero(run == encoder.end)):
             ends = len(part) and part[0] == encoder.end
-            text += ("\n⏹\n" if ends else "") + encoder.decode(part[int(ends) :].tolist())
+            text += ("\n— end of a document —\n" if ends else "") + encoder.decode(
+                part[int(ends) :].tolist()
+            )
         pieces.append((text, bool(changed[begin])))
     return pieces
 

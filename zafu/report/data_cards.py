@@ -41,7 +41,7 @@ def steps(said: Sequence[dict[str, Any]], removed: Sequence[dict[str, Any]]) -> 
     return h(
         "section",
         h("h2", "What was done"),
-        tables.table("In this order; an empty step changed nothing", heads, rows, numbers=3),
+        tables.table("Each step, in order", heads, rows, numbers=3),
         [_examples(step) for step in said],
         _removed(removed),
     )
