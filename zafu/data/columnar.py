@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from zafu.data import arrow
-from zafu.data.documents import Lost, Part, Reading, absent, printable, unreadable
+from zafu.data.documents import ADVICE, Lost, Part, Reading, absent, printable, unreadable
 from zafu.errors import DataError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _named(frame: pl.DataFrame, number: int, part: Part, how: Reading) -> Rows:
     empty = named["text"].is_null()
     said = f"expected text in the column {how.text!r}, found nothing"
     lost = [
-        Lost(id_, "no text", f"{part.path}{id_[len(name) :]}: {said}; data.unreadable=drop")
+        Lost(id_, "no text", f"{part.path}{id_[len(name) :]}: {said}; {ADVICE}")
         for id_ in named.filter(empty)["id"]
     ]
     return Rows(named.filter(~empty), lost)

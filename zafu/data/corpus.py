@@ -126,21 +126,23 @@ def read(piece: Piece) -> Iterator[Documents]:
 
 
 def _gathered(found: Iterable[Item], source: int) -> Iterator[Documents]:
-    documents: list[Document] = []
+    columns = _Columns([], [], [])
     lost: list[Lost] = []
     letters = 0
     for item in found:
         if isinstance(item, Document):
-            documents.append(item)
+            columns.id.append(item.id)
+            columns.text.append(item.text)
+            columns.key.append(item.key)
             letters += len(item.text)
         else:
             lost.append(item)
             letters += len(item.message) + len(item.content)
         if letters >= BATCH:
-            yield _batch(_frame(documents), lost, source)
-            documents, lost, letters = [], [], 0
-    if documents or lost:
-        yield _batch(_frame(documents), lost, source)
+            yield _batch(_frame(columns), lost, source)
+            columns, lost, letters = _Columns([], [], []), [], 0
+    if columns.id or lost:
+        yield _batch(_frame(columns), lost, source)
 
 
 def _batches(found: columnar.Rows, source: int) -> Iterator[Documents]:
@@ -153,12 +155,18 @@ def _batches(found: columnar.Rows, source: int) -> Iterator[Documents]:
             yield _batch(found.documents[start:stop], lost, source)
 
 
-def _frame(documents: list[Document]) -> pl.DataFrame:
+class _Columns(NamedTuple):
+    """Documents that came so far; as many tuples would keep the garbage collector busy."""
+
+    id: list[str]
+    text: list[str]
+    key: list[str | None]
+
+
+def _frame(columns: _Columns) -> pl.DataFrame:
     import polars as pl
 
-    columns = zip(*documents, strict=True) if documents else ([], [], [])
-    names = ("id", "text", "key")
-    return pl.DataFrame([pl.Series(n, c, pl.String) for n, c in zip(names, columns, strict=True)])
+    return pl.DataFrame(columns._asdict(), schema=dict.fromkeys(_Columns._fields, pl.String))
 
 
 def _batch(rows: pl.DataFrame, lost: list[Lost], source: int) -> Documents:
