@@ -106,7 +106,7 @@ def events(run: Run) -> Iterator[Event]:
                 yield Note(
                     f"the environment of this run has changed ({'; '.join(changed)}): {text}"
                 )
-            data = yield from prepare(run)
+            data = yield from prepare(run, stop)
             session = yield from opened(run, data, stop, stack)
             yield from training.steps(session)
             yield from finish(session, data)
@@ -115,10 +115,10 @@ def events(run: Run) -> Iterator[Event]:
             raise
 
 
-def prepare(run: Run) -> Iterator[Event]:
+def prepare(run: Run, stop: Stop) -> Iterator[Event]:
     """Yields what happens; returns the folder of the prepared data."""
     begun = perf_counter()
-    data = prepared(run.recipe, run.folder.parent)
+    data = prepared(run.recipe, run.folder.parent, stopped=lambda: stop.signal)
     artifact.write_json(run.folder / "prepare.json", artifact.read_json(data / "prepare.json"))
     yield Note(f"data {data.name} is ready after {perf_counter() - begun:.1f} s")
     return data
