@@ -130,10 +130,11 @@ def _grams(block: Block) -> list[np.ndarray]:
             np.maximum.at(part, document[places], rank)
             part = (part >> 32) * (part & 0xFFFFFFFF)
         else:
-            covered = np.zeros(len(words) + 1, np.int64)
-            covered[places] += 1
-            covered[places + n] -= 1
-            part = block.sums(block.lengths * (np.cumsum(covered)[:-1] > 0), block.offsets)
+            start = np.sort(places)
+            end = np.minimum(start + n, np.append(start[1:], len(words)))  # overlaps count once
+            part = np.bincount(
+                document[start], before[end] - before[start], minlength=block.documents
+            )
         shares.append(share(part, whole))
     return shares
 

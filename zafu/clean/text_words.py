@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 BLOCK = 1 << 17  # characters; a longer document is a block by itself
-_WIDE_SPACES = np.array(  # the property White_Space of Unicode, beyond ASCII
-    [0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
-)
+# the property White_Space of Unicode, beyond ASCII
+_WIDE_SPACES = (0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+_IS_SPACE = np.isin(np.arange(0x3002), _WIDE_SPACES)
 _BASE = 0x9E3779B97F4A7C15  # odd: multiplying by it loses nothing modulo 2**64
 
 
@@ -71,7 +71,9 @@ class Block:
         number, first = self._line_of_first_word
         alone = np.ones(len(first), bool)
         alone[1:] = np.diff(number) > 1
-        alone |= np.isin(first, self.offsets)
+        begins = np.zeros(len(self.starts) + 1, bool)
+        begins[self.offsets] = True  # a document
+        alone |= begins[first]
         return self._spans(first[alone])
 
     def sums(self, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -86,13 +88,16 @@ class Block:
 
     def with_letter(self) -> np.ndarray:
         """Which words hold an alphabetic character, `(words,)` bool."""
-        if not len(self.starts):
-            return np.zeros(0, bool)
         letter = ((self.text | 32) - self.text.dtype.type(97)) < 26
         if self.text.itemsize > 1:
             wide = np.flatnonzero(self.text >= 128)
             letter[wide] = _alphabetic(self.text[wide])
-        return np.logical_or.reduceat(letter, self.starts)
+        found = letter[self.starts]  # as most words do, so the others alone are searched
+        rest = np.flatnonzero(~found & (self.lengths > 1))
+        if len(rest):
+            bounds = np.stack([self.starts[rest], self.ends[rest]], axis=1).ravel()
+            found[rest] = np.logical_or.reduceat(letter, bounds)[::2]
+        return found
 
     def codes(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """A number for each stretch of the text, `(n,)` uint64: equal text in it, equal number.
@@ -170,7 +175,7 @@ def _spaces(text: np.ndarray) -> np.ndarray:
     space |= text == 32
     if text.itemsize > 1:
         wide = np.flatnonzero(text >= 128)
-        space[wide] = np.isin(text[wide], _WIDE_SPACES)
+        space[wide] = _IS_SPACE[np.minimum(text[wide], len(_IS_SPACE) - 1)]
     return space
 
 
