@@ -132,7 +132,7 @@ def test_a_flood_of_near_copies_is_brought_to_one() -> None:
 
     pairs = near_pairs(flood, threshold=0.8)
 
-    assert len(pairs) < 3000 * 50  # of 4.5 million
+    assert len(pairs) < 3000 * 30  # of 4.5 million
     found = clusters(np.arange(3000, dtype=np.uint64), lambda _: pairs)
     assert found.twins.tolist() == [-1] + [0] * 2999
 

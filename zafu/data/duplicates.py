@@ -23,7 +23,7 @@ from zafu.spec import Spec
 if TYPE_CHECKING:
     import polars as pl
 
-REACH = 16  # with so many before it and so many first ones is each of a bucket compared
+REACH = 8  # with so many before it and so many first ones is each of a bucket compared
 Near = Callable[[np.ndarray], np.ndarray]  # positions (m,) to pairs (k, 2) of indices into them
 
 
@@ -83,17 +83,18 @@ def clusters(prints: np.ndarray, near: Near | None = None) -> Found:
     firsts = first_of(prints)
     places = np.arange(len(prints))
     exact = firsts != places
-    twins = np.where(exact, firsts, -1)
+    known = np.where(exact, firsts, -1).tolist()
     pairs = np.zeros((0, 2), np.int64)
     if near is not None:
         different = np.flatnonzero(~exact)
         pairs = np.sort(different[near(different).reshape(-1, 2)], axis=1)
         pairs = pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
-        for early, late in pairs.tolist():  # by the later: what concerns the earlier is settled
-            if twins[early] < 0 and twins[late] < 0:
-                twins[late] = early
+        # In the order of the later, so that what concerns the earlier is settled.
+        for early, late in zip(pairs[:, 0].tolist(), pairs[:, 1].tolist(), strict=True):
+            if known[early] < 0 and known[late] < 0:
+                known[late] = early
     joined = np.concatenate([pairs, np.stack([firsts, places], axis=1)[exact]])
-    return Found(twins, exact, components(len(prints), joined), pairs)
+    return Found(np.array(known, np.int64), exact, components(len(prints), joined), pairs)
 
 
 def first_of(values: np.ndarray) -> np.ndarray:
@@ -124,8 +125,8 @@ def near_pairs(sketches: np.ndarray, *, threshold: float) -> np.ndarray:
 
     A pair at the threshold is found with 99 % chance: it shares a band (99.8 % at 0.8), then enough
     hashes (99.4 %; pairs somewhat below the threshold pass too, at 0.8 half of those at 0.71).
-    Texts that share a band are all compared, up to 33 of them; of more each with the 16 first and
-    the 16 before it. Memory is some 50 bytes a text beside the sketches.
+    Texts that share a band are all compared, up to 17 of them; of more each with the 8 first and
+    the 8 before it. Memory is some 50 bytes a text beside the sketches.
     """
     some = np.flatnonzero(sketches[:, 0] != minhash.EMPTY)
     plan = minhash.banding(threshold, sketches.shape[1])
@@ -136,7 +137,8 @@ def near_pairs(sketches: np.ndarray, *, threshold: float) -> np.ndarray:
             early, late = some[first], some[second]
             like = minhash.alike(sketches, early, late) >= plan.agree
             found.append(early[like] * len(sketches) + late[like])
-    pairs = np.unique(np.concatenate(found))
+    pairs = np.sort(np.concatenate(found))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return np.stack(np.divmod(pairs, max(1, len(sketches))), axis=1)
 
 

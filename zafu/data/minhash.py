@@ -34,6 +34,7 @@ RECALL = 0.99  # of the pairs at the threshold
 _BROUGHT = 0.995  # of them by the bands; the rest may be lost to the estimate
 _BLOCK = 2**19  # bytes
 _TEXTS = 1024  # that are densified at once
+_PAIRS = 512  # that are compared at once
 _SOURCE = 255  # the bits that name a source
 _LOAD = 8  # bytes of a word that are hashed at once
 _LONG = 64  # bytes, from which on words are hashed one by one
@@ -115,8 +116,8 @@ def band(sketches: np.ndarray, plan: Banding, index: int) -> np.ndarray:
 def alike(sketches: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """In how many hashes the texts at these positions agree, `(pairs,)` int64; 0 if empty."""
     agree = [
-        (sketches[left[i : i + 4096]] == sketches[right[i : i + 4096]]).sum(axis=1)
-        for i in range(0, len(left), 4096)
+        (sketches[left[i : i + _PAIRS]] == sketches[right[i : i + _PAIRS]]).sum(axis=1)
+        for i in range(0, len(left), _PAIRS)
     ]
     counts = np.concatenate(agree) if agree else np.zeros(0, np.int64)
     return np.where(sketches[left, 0] == EMPTY, 0, counts)
@@ -148,7 +149,7 @@ def _words(buffer: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
     starts, stops = edges.compress(inside), edges[1:].compress(inside[:-1])
     lengths = stops - starts
     eights = np.ndarray((len(buffer) - _LOAD + 1,), "<u8", buffer.data, strides=(1,))
-    codes = _scrambled(_without_case(eights.take(starts), lengths))
+    codes = _scrambled(_without_case(eights[starts], lengths))
     more = np.flatnonzero(lengths > _LOAD)
     for offset in range(_LOAD, _LONG, _LOAD):
         if not len(more):
