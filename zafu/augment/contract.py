@@ -8,7 +8,6 @@ checked description; what it does is plain torch code in `zafu.augment.runtime`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -46,8 +45,3 @@ def keys(seed: int, ids: np.ndarray, epochs: np.ndarray) -> np.ndarray:
     """A 64-bit key for each sample in each epoch, `(batch,)` uint64."""
     epoch = mix(key(seed) ^ epochs.astype(np.uint64))
     return mix(epoch ^ ids.astype(np.uint64))
-
-
-def doubled(steps: Iterable[Augmentation]) -> int:
-    """How often a sample is read for one that is asked for: each kind that mixes doubles it."""
-    return 2 ** sum(step.kind in ("mixup", "cutmix", "column-swap") for step in steps)

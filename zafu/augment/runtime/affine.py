@@ -67,15 +67,10 @@ def warp(pictures: Tensor, rows: Tensor, fill: Fill) -> Tensor:
     """
     batch, _, height, width = pictures.shape
     unit, x, y = _places_of(height, width, pictures.dtype, pictures.device)
-    a, b, left, c, d, top = (rows * unit).to(pictures)[:, :, None].unbind()  # (batch, 1) each
-    across = torch.stack([a * x, c * x], -1)[:, None]  # (batch, 1, width, 2)
-    down = torch.stack([b * y + left, d * y + top], -1)[:, :, None]  # (batch, height, 1, 2)
-    if torch.is_grad_enabled():
-        grid = across + down
-    else:
-        grid = pictures.new_empty(batch, height, width, 2)
-        torch.add(across[..., 0], down[..., 0], out=grid[..., 0])  # twice as fast as both at once
-        torch.add(across[..., 1], down[..., 1], out=grid[..., 1])
+    scaled = (rows * unit).to(pictures).view(2, 3, batch, 1)  # of x and of y
+    across = (scaled[:, 0] * x)[:, :, None, :]  # (2, batch, 1, width)
+    down = (scaled[:, 1] * y + scaled[:, 2])[:, :, :, None]  # (2, batch, height, 1)
+    grid = (across + down).movedim(0, -1)  # x and y lie apart in memory, which is faster to read
     return functional.grid_sample(pictures, grid, padding_mode=fill, align_corners=False)
 
 

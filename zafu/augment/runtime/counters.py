@@ -22,7 +22,8 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's step from one state to th
 class Counters:
     """The counters of some steps, one after the other."""
 
-    salts: np.ndarray  # (rows, 1) uint64: equal within a step
+    salts: np.ndarray  # (steps, 1) uint64
+    repeats: np.ndarray  # (steps,) int64: the rows of each step
     offsets: np.ndarray  # (rows, 1) uint64: apart within a step
     starts: tuple[int, ...]  # the first row of each step
     probabilities: tuple[float, ...]
@@ -31,10 +32,12 @@ class Counters:
     def of(cls, placed: Sequence[tuple[int, Step]], probabilities: Mapping[int, float]) -> Counters:
         """The counters of steps, each with its place in the chain."""
         rows = [(index, j) for index, step in placed for j in range(step.draws + 1)]
-        indices, offsets = np.array(rows, np.uint64).T[:, :, None]
+        indices = np.array([[index] for index, _ in placed], np.uint64)
+        offsets = np.array([[j] for _, j in rows], np.uint64)
         starts = [row for row, (_, j) in enumerate(rows) if j == 0]
         return cls(
             salts=mix(indices + np.uint64(1)),
+            repeats=np.array([step.draws + 1 for _, step in placed]),
             offsets=offsets * _GAMMA,
             starts=tuple(starts),
             probabilities=tuple(probabilities[index] for index, _ in placed),
@@ -42,14 +45,14 @@ class Counters:
 
     def draws(self, keys: np.ndarray, steps: Sequence[Step]) -> list[Draw]:
         """What chance gives to each step, for samples with these keys `(batch,)`."""
-        states = mix(keys ^ self.salts)  # (rows, batch)
-        random = (mix(states + self.offsets) >> np.uint64(11)) * 2.0**-53
+        states = mix(keys ^ self.salts)  # (steps, batch)
+        random = (mix(states.repeat(self.repeats, 0) + self.offsets) >> np.uint64(11)) * 2.0**-53
         uniform = torch.from_numpy(random).unbind()
         both_ways = torch.from_numpy(random * 2 - 1).unbind()
         found: list[Draw] = []
-        for step, start, probability in zip(steps, self.starts, self.probabilities, strict=True):
+        places = zip(steps, ~states, self.starts, self.probabilities, strict=True)
+        for step, own, start, probability in places:
             on = None if probability == 1 else uniform[start] < probability
             mine = slice(start + 1, start + 1 + step.draws)
-            keys = ~states[start]
-            found.append(Draw(keys, uniform[mine], both_ways[mine], on, step.magnitudes))
+            found.append(Draw(own, uniform[mine], both_ways[mine], on, step.magnitudes))
         return found

@@ -37,9 +37,8 @@ class Tint:
     """Y to luma * Y + offset; (I, Q) scaled and turned by (cosine, sine)."""
 
     def __init__(self, rows: Tensor = _UNCHANGED) -> None:
-        self.rows = (
-            rows  # luma, offset (in units of a pixel), cosine, sine: (4, 1 or batch) float64
-        )
+        """Luma, offset (in the units of a pixel), cosine, sine: `(4, 1 or batch)` float64."""
+        self.rows = rows
 
     @property
     def luma(self) -> Tensor:
