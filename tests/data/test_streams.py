@@ -119,14 +119,18 @@ def test_text_that_repeats_itself_is_no_bomb(tmp_path: Path) -> None:
 
 
 BOMB = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from zafu.data.archive import Unsafe, members
 from zafu.data.streams import opened, RATIO, FREE
 from zafu.errors import DataError
 import bz2, zlib, lzma, zipfile, zstandard
+def peak():
+    # of this program alone: ru_maxrss is handed down by the process that started it
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 path = Path(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 start = time.process_time()
 refused = ""
 try:
@@ -140,7 +144,7 @@ try:
                 pass
 except DataError as error:
     refused = str(error)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = peak()
 print(time.process_time() - start, (after - before) / 1024)
 print(refused)
 """
@@ -172,5 +176,5 @@ def test_a_bomb_is_refused_soon_and_in_little_memory(ending: str, tmp_path: Path
     seconds, mebibytes = map(float, figures.split())
 
     assert f"expected at most {streams.RATIO} bytes for each that is stored" in refused
-    assert mebibytes < 128
+    assert 0 < mebibytes < 128
     assert seconds < 1
