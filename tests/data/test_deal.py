@@ -181,6 +181,13 @@ def test_clusters_of_one_change_nothing() -> None:
         assert np.array_equal(found[split], alone[split])
 
 
+def test_clusters_that_join_all_groups_leave_nothing_to_part() -> None:
+    clusters, keys = np.arange(100) // 2, (np.arange(100) + 1) // 2 % 50
+
+    with pytest.raises(DataError, match=r"100 rows \(1 that may part\) leave none for the"):
+        deal(SOME[:100], kinds("group"), seed=0, what="rows", keys=keys, clusters=clusters)
+
+
 def test_a_group_without_a_value_is_named() -> None:
     keys = np.array(["a", None, "b", "", "c"], object)
 

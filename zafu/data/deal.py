@@ -67,8 +67,9 @@ def deal(
             raise DataError("data.split.stratify: expected samples with classes, found none")
         else:
             dealt = _by_class(chance, classes, wanted, what)
+    kinds = "different" if shares.by == "content" and clusters is None else "that may part"
     refuse(
-        f"{len(prints)} {what} ({len(np.unique(prints))} different) leave none for the {split} "
+        f"{len(prints)} {what} ({len(np.unique(prints))} {kinds}) leave none for the {split} "
         f"split: expected more {what}, or other shares in data.split"
         for split in SPLITS
         if wanted[split] and not len(dealt[split])
