@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Decoder = Literal["pillow", "simplejpeg"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # none that runs a program
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # none that runs a program
 MOST_PIXELS = 64 << 20  # 67 million in one picture: 200 MB as RGB
 _ORIENTATION = 0x0112  # the EXIF tag that says how to turn a picture upright
 _UNREADABLE = (

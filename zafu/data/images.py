@@ -164,7 +164,8 @@ class Images(Data):
             leaks=leaking,
             suspects=doubted,
             channels=picture_splits.channels(counts, fitted),
-            **picture_splits.described(gathered.facts, dealt, targets, labels),
+            sizes=picture_splits.sizes(gathered.facts),
+            classes=picture_splits.classes(dealt, targets, labels),
         )
         arrays.describe(folder, signature, told)
         ledger.write_removed(folder)

@@ -91,8 +91,8 @@ class Archive:
 
 @final
 @dataclass(frozen=True)
-class Parquet:
-    """The rows `start` to `stop` of a Parquet file."""
+class Table:
+    """The rows `start` to `stop` of a Parquet file, or of an Arrow file with a footer."""
 
     path: Path
     name: str
@@ -102,18 +102,16 @@ class Parquet:
 
     def items(self) -> Iterator[Item]:
         """The pictures in order."""
-        import polars as pl
-
         with _named(self.path):
-            table = pl.scan_parquet(self.path, glob=False).select(self.columns.read)
+            table = _scan(self.path).select(self.columns.read)
             rows = table.slice(self.start, self.stop - self.start).collect()
         yield from _items(rows, self.path, self.name, self.columns, first=self.start + 1)
 
 
 @final
 @dataclass(frozen=True)
-class Arrow:
-    """The record batches of an Arrow file that begin in a range of bytes."""
+class Stream:
+    """The record batches of an Arrow stream that begin in a range of bytes."""
 
     path: Path
     name: str
@@ -131,7 +129,7 @@ class Arrow:
                 number += rows.height
 
 
-Part = Folder | Archive | Parquet | Arrow
+Part = Folder | Archive | Table | Stream
 
 
 @final
@@ -183,7 +181,7 @@ def of_files(found: Sequence[tuple[str, Path]], columns: Columns) -> list[Part]:
             try:
                 with _named(path):
                     faults += _faults_of_columns(path, columns)
-                    parts += (_of_parquet if _is_parquet(path) else _of_arrow)(path, name, columns)
+                    parts += (_of_stream if _is_stream(path) else _of_table)(path, name, columns)
             except DataError as error:
                 faults.append(str(error))
         elif not archive.is_archive(path.name):
@@ -218,28 +216,35 @@ def _pictures(path: Path) -> Iterator[archive.Member | archive.Unsafe]:
     return (m for m in archive.members(path) if decode.is_picture_name(m.name))
 
 
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() == ".parquet"
+def _is_stream(path: Path) -> bool:
+    return path.suffix.lower() != ".parquet" and arrow.is_stream(path)
 
 
-def _of_parquet(path: Path, name: str, columns: Columns) -> Iterator[Part]:
+def _scan(path: Path) -> pl.LazyFrame:
     import polars as pl
 
-    rows = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    parquet = path.suffix.lower() == ".parquet"
+    return (pl.scan_parquet if parquet else pl.scan_ipc)(path, glob=False)
+
+
+def _of_table(path: Path, name: str, columns: Columns) -> Iterator[Part]:
+    import polars as pl
+
+    rows = int(_scan(path).select(pl.len()).collect().item())
     each = max(1, rows * PART // max(1, path.stat().st_size))
     for start in range(0, rows, each):
-        yield Parquet(path, name, columns, start, min(start + each, rows))
+        yield Table(path, name, columns, start, min(start + each, rows))
 
 
-def _of_arrow(path: Path, name: str, columns: Columns) -> Iterator[Part]:
+def _of_stream(path: Path, name: str, columns: Columns) -> Iterator[Part]:
     start, stop, first = 0, 0, 1
     for block in arrow.blocks(path):
         if block.start - start >= PART:
-            yield Arrow(path, name, columns, start, block.start, first)
+            yield Stream(path, name, columns, start, block.start, first)
             start, first = block.start, block.first
         stop = block.start + block.size
     if stop:
-        yield Arrow(path, name, columns, start, stop, first)
+        yield Stream(path, name, columns, start, stop, first)
 
 
 @contextmanager
@@ -257,10 +262,7 @@ def _named(path: Path) -> Generator[None]:
 
 def _faults_of_columns(path: Path, columns: Columns) -> list[str]:
     """What is wrong with the columns of a table."""
-    import polars as pl
-
-    parquet = _is_parquet(path)
-    schema = pl.scan_parquet(path, glob=False).collect_schema() if parquet else arrow.schema(path)
+    schema = arrow.schema(path) if _is_stream(path) else _scan(path).collect_schema()
     wanted = {"data.image": columns.image, "data.label": columns.label}
     wanted |= {"data.split.column": columns.value} if columns.value else {}
     faults: list[str] = []

@@ -131,21 +131,23 @@ def histogram(gathered: Gathered, rows: np.ndarray, channels: int) -> np.ndarray
     return counts
 
 
-def described(
-    facts: pl.DataFrame, dealt: Mapping[str, np.ndarray], targets: np.ndarray, labels: Sequence[str]
-) -> dict[str, Any]:
-    """What a report says of the pictures that are left: their sizes, and each class's in splits."""
-    sizes = {name: np.quantile(facts[name].to_numpy(), _SHARES) for name in ("width", "height")}
-    classes = {
+def sizes(facts: pl.DataFrame) -> dict[str, list[float]]:
+    """Eleven quantiles, from the least to the greatest, of the pictures' widths and heights."""
+    found = {name: np.quantile(facts[name].to_numpy(), _SHARES) for name in ("width", "height")}
+    return {name: quantiles.tolist() for name, quantiles in found.items()}
+
+
+def classes(
+    dealt: Mapping[str, np.ndarray], targets: np.ndarray, labels: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """How many pictures of each class are in each split."""
+    counts = {
         split: np.bincount(targets[ids], minlength=len(labels)).tolist()
         for split, ids in dealt.items()
     }
     return {
-        "sizes": {name: found.tolist() for name, found in sizes.items()},
-        "classes": {
-            label: {split: counts[index] for split, counts in classes.items()}
-            for index, label in enumerate(labels)
-        },
+        label: {split: found[index] for split, found in counts.items()}
+        for index, label in enumerate(labels)
     }
 
 
