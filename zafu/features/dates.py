@@ -94,6 +94,8 @@ class Dates(Feature):
         yield f"{part}.cos", angle.cos()
 
     def _part(self, part: Part, found: pl.Series) -> pl.Series:
+        import polars as pl
+
         match part:
             case "year":
                 return found.dt.year()
@@ -109,7 +111,9 @@ class Dates(Feature):
                 return found.dt.minute()
             case "days":
                 start = date.fromisoformat(self.epoch).toordinal() - date(1970, 1, 1).toordinal()
-                return found.dt.epoch("s") / 86400 - start
+                seconds = (found.dt.epoch("s") - start * 86400).cast(pl.Float64)
+                # numpy, as polars multiplies by 1 / 86400, after which a whole day may not be whole
+                return pl.Series(seconds.to_numpy() / 86400).fill_nan(None)
 
     def _gone(self) -> tuple[str, ...]:
         return () if self.keep else self.columns

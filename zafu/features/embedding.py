@@ -80,7 +80,9 @@ class Embedding(Feature):
             )
         except local_model.REFUSALS as error:
             raise Damaged(f"{self.path}: expected a tokenizer, {error}") from None
-        positions = model.config.to_dict().get("max_position_embeddings") or self.most
+        name = "max_position_embeddings"  # which some architectures call otherwise
+        sizes = model.config.to_dict()
+        positions = sizes.get(model.config.attribute_map.get(name, name)) or self.most
         most = min(self.most, int(positions), int(tokenizer.model_max_length))
         if not texts:
             return []

@@ -60,16 +60,18 @@ class HashedNgrams(Feature):
 
     def apply(self, state: State, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with a column for each bucket, each row of length 1."""
-        units = self._words if self.of == "words" else self._letters
         sums = np.zeros((self.buckets, rows.height))
         for start, part in blocks(rows[self.column]):
-            row, hashes = runs(*units(part), self.ngrams)
+            row, hashes = runs(*self.units(part), self.ngrams)
             sums[:, start : start + len(part)] = added(row, hashes, (self.buckets, len(part)))
         made = dict(zip(frames.numbered(self.column, self.buckets), unit(sums), strict=True))
         return frames.beside(rows, self._gone(), made)
 
+    def units(self, part: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+        """The row of each word or letter, `(m,)`, and a number for it, `(m,)` uint64."""
+        return self._words(part) if self.of == "words" else self._letters(part)
+
     def _words(self, part: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """The row of each word, `(m,)`, and its fingerprint."""
         import polars as pl
 
         found = words(part, lowercase=self.lowercase)
@@ -80,7 +82,6 @@ class HashedNgrams(Feature):
         return joined["row"].to_numpy().astype(np.int64), joined["print"].to_numpy()
 
     def _letters(self, part: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """The row of each letter, `(m,)`, and its code point."""
         part = (part.str.to_lowercase() if self.lowercase else part).fill_null("")
         part = part.str.replace_all(r"\s\s+", " ")
         points = np.frombuffer("".join(part).encode("utf-32-le"), np.uint32)

@@ -49,6 +49,7 @@ def load(path: str, state: State, takes: Literal["input_ids", "pixel_values"]) -
     require_transformers()
     if digest(path)["model"].item() != state["model"].item():
         _refuse(path, "the model as it was when this was fitted", "other files")
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
     given = settings(path, "config.json")
@@ -63,7 +64,7 @@ def load(path: str, state: State, takes: Literal["input_ids", "pixel_values"]) -
             use_safetensors=True,
             output_loading_info=True,
         )
-    except REFUSALS as error:
+    except (SafetensorError, *REFUSALS) as error:
         raise Damaged(f"{path}: expected a model of transformers, {error}") from None
     # a pooler reads the last layer, which is all that is used here
     if absent := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):

@@ -39,11 +39,13 @@ def merged(one: Moments, other: Moments) -> Moments:
 
 def total(blocks: Iterable[np.ndarray]) -> Moments:
     """The moments of all blocks, one after the other; there is at least one."""
-    parts = (of(block) for block in blocks)
-    found = next(parts)
-    for part in parts:
-        found = merged(found, part)
-    return found
+    rest = iter(blocks)
+    first = next(rest)
+    origin = first[0]  # near all rows, if they are far from 0: differences keep more digits
+    found = of(first - origin)
+    for block in rest:
+        found = merged(found, of(block - origin))
+    return found._replace(mean=found.mean + origin)
 
 
 class Components(NamedTuple):
