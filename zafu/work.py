@@ -118,7 +118,12 @@ def whole(do: Do[P], piece: P, folder: Path) -> Path:
     part.mkdir(parents=True)
     try:
         do(piece, part)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:  # a process whose parent was killed did it meanwhile: the same bytes
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
