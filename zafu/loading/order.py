@@ -7,12 +7,13 @@ stored: any position of any epoch is computed where it is asked for, on any rank
 
 from __future__ import annotations
 
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 
 from zafu.batch import Portion
 from zafu.hashing import key, mix
+from zafu.loading.contract import Request
 from zafu.loading.mixture import Mixture
 
 BLOCK = 1 << 14  # positions computed at once: a batch is then a slice
@@ -25,13 +26,6 @@ def permuted(index: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
     while (outside := np.flatnonzero(moved >= n)).size:  # walk on along the cycle, back below n
         moved[outside] = _feistel(moved[outside], bits, keys[outside])
     return moved
-
-
-class Seen(NamedTuple):
-    """Samples in the order in which they come; each `(count,)` int64."""
-
-    ids: np.ndarray
-    epochs: np.ndarray  # how often each came before
 
 
 @final
@@ -53,7 +47,7 @@ class Order:
         self._mixture = Mixture(portions) if portions else None
         self._keys = np.concatenate([key(seed, 1 + i) for i in range(len(portions))] or [self._key])
         empty = np.empty(0, np.int64)
-        self._block, self._begin = Seen(empty, empty), 0  # the block that was last computed
+        self._block, self._begin = Request(empty, empty), 0  # the block that was last computed
 
     def positions(self, start: int, count: int) -> np.ndarray:
         """The sample ids at positions start <= p < start + count, `(count,)` int64."""
@@ -63,29 +57,33 @@ class Order:
         """How often each of the samples at these positions came before, `(count,)` int64."""
         return self.seen(start, count).epochs
 
-    def seen(self, start: int, count: int) -> Seen:
+    def seen(self, start: int, count: int) -> Request:
         """Both of it."""
         offset = start - self._begin
-        if not (offset >= 0 and offset + count <= len(self._block.ids)):
-            blocks = range(start // BLOCK, (start + max(count, 1) - 1) // BLOCK + 1)
-            computed = [self._computed(block) for block in blocks]
-            self._block, self._begin = computed[-1], blocks[-1] * BLOCK
-            if len(computed) > 1:
-                offset = start - blocks[0] * BLOCK
-                joined = (np.concatenate(arrays) for arrays in zip(*computed, strict=True))
-                return Seen(*(array[offset : offset + count] for array in joined))
-            offset = start - self._begin
+        if offset < 0 or offset + count > len(self._block[0]):
+            return self._beyond(start, count)
         ids, epochs = self._block
-        return Seen(ids[offset : offset + count], epochs[offset : offset + count])
+        end = offset + count
+        return Request(ids[offset:end], epochs[offset:end])
 
-    def _computed(self, block: int) -> Seen:
+    def _beyond(self, start: int, count: int) -> Request:
+        """The same outside of the block that was last computed; the last one needed is kept."""
+        blocks = range(start // BLOCK, (start + max(count, 1) - 1) // BLOCK + 1)
+        computed = [self._computed(block) for block in blocks]
+        self._block, self._begin = computed[-1], blocks[-1] * BLOCK
+        begin = start - blocks[0] * BLOCK
+        arrays = zip(*computed, strict=True)
+        joined = (a[0] if len(a) == 1 else np.concatenate(a) for a in arrays)
+        return Request(*(array[begin : begin + count] for array in joined))
+
+    def _computed(self, block: int) -> Request:
         if self._mixture is None:
             position = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.uint64)
             epoch, index = np.divmod(position, np.uint64(self._n))
             ids = permuted(index, self._n, mix(self._key ^ epoch)).astype(np.int64)
         else:
             epoch, ids = self._mixed(np.arange(block * BLOCK, (block + 1) * BLOCK), self._mixture)
-        found = Seen(ids, epoch.astype(np.int64))
+        found = Request(ids, epoch.astype(np.int64))
         for array in found:
             array.flags.writeable = False  # slices of it are handed out
         return found

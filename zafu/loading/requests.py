@@ -17,7 +17,7 @@ def steps(order: Order, start: int, size: int, total: int | None) -> Iterator[Re
     """
     while total is None or start < total:
         count = size if total is None else min(size, total - start)
-        yield Request(*order.seen(start, count))
+        yield order.seen(start, count)
         start += count
 
 
