@@ -7,6 +7,8 @@ aside, and spares what `data.keep` names.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from zafu.spec import Family
@@ -27,6 +29,10 @@ class TextCleaning(Family):
     """A step on the texts of documents, each by itself: a pure function of the text."""
 
     kind: str
+
+    def sources(self) -> Iterable[Path]:
+        """Files that decide what the step does, beside its settings."""
+        return ()
 
     @abstractmethod
     def clean(self, texts: pl.Series) -> Cleaned:

@@ -9,6 +9,7 @@ of bad words is the user's own file; languages and repeated spans are other step
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
@@ -38,6 +39,10 @@ class C4(TextCleaning):
     """Fewest sentences in what is left of a page, 0 or more."""
     words: str | None = None
     """A UTF-8 file of bad words, one a line, of which one is enough to drop a page; null: none."""
+
+    def sources(self) -> Iterable[Path]:
+        """The file of bad words, if there is one."""
+        return [Path(self.words)] if self.words else ()
 
     def clean(self, texts: pl.Series) -> Cleaned:
         """The texts without the lines that break a rule; those that should go as they came."""

@@ -1,7 +1,11 @@
 """The families that a recipe chooses from, under the names that the command line uses."""
 
+from zafu.augment.contract import Augmentation
+from zafu.clean.contract import PictureCleaning, RowCleaning, TextCleaning
 from zafu.data.contract import Data
 from zafu.evaluation.contract import Baseline
+from zafu.features.contract import Feature, PictureFeature
+from zafu.loading.contract import Loader
 from zafu.models.contract import Model
 from zafu.optim.averaging import Average
 from zafu.optim.contract import Optimizer
@@ -9,11 +13,20 @@ from zafu.optim.penalties import Penalty
 from zafu.optim.schedules import Schedule
 from zafu.spec import Family
 from zafu.task import Task
+from zafu.tokenizers.contract import Tokenizer
 from zafu.track.contract import Tracker
 
 FAMILIES: dict[str, type[Family]] = {
     "tasks": Task,
     "data": Data,
+    "text-cleaning": TextCleaning,
+    "row-cleaning": RowCleaning,
+    "picture-cleaning": PictureCleaning,
+    "tokenizers": Tokenizer,
+    "features": Feature,
+    "picture-features": PictureFeature,
+    "augmentations": Augmentation,
+    "loaders": Loader,
     "models": Model,
     "optimizers": Optimizer,
     "schedules": Schedule,

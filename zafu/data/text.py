@@ -23,6 +23,7 @@ from zafu.clean.contract import TextCleaning
 from zafu.data import arrays, corpus, text_deal, text_store
 from zafu.data.contract import SPLITS, Data
 from zafu.data.corpus import TextSource
+from zafu.data.documents import form_of
 from zafu.data.duplicates import Duplicates
 from zafu.data.files import find, refuse
 from zafu.data.ledger import Ledger, report
@@ -90,14 +91,18 @@ class Text(Data):
         return self.mixture or (TextSource(files=self.files, delimiter=self.delimiter),)
 
     def sources(self) -> Sequence[Path]:
-        """The text files, and those of the tokenizer."""
+        """The text files, and those that tokenizer and cleaning steps read."""
         self.tokenizer.foreseen()
         found = [path for source in self.named() for _, path in find(source.files)]
-        return [*found, *self.tokenizer.sources()]
+        steps = [path for step in self.clean for path in step.sources()]
+        return [*found, *self.tokenizer.sources(), *steps]
 
     def samples_foreseen(self, files: Sequence[Path]) -> int | None:
         """As many documents as files, where each file is one."""
-        return None if self.delimiter or self.mixture else len(files)
+        if self.delimiter or self.mixture:
+            return None
+        names = [name for name, _ in find(self.files)]
+        return len(names) if all(form_of(name) == "plain" for name in names) else None
 
     def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
         """Write tokens and raw text of each split; raises DataError that names file and place."""
