@@ -4,10 +4,12 @@ By content, a keyed hash of it decides, so equal samples share a split (none lea
 into the test), and adding or removing samples moves no other. Only where so few are left that a
 split would be empty, the hash ranks the samples and each split has its share of the ranks, at least
 one. By group and at random the hash is of the group's value or the sample's id; samples that are
-said to belong together (`clusters`) then move as one, by the smallest of their hashes. Stratified,
-the hash ranks the samples within each class; groups are dealt one by one to the split whose classes
-want them most, as scikit-learn's StratifiedGroupKFold does. By time and as given, each sample goes
-where its value says, whatever belongs to it: `leaks.py` tells what that parts.
+said to belong together (`clusters`) then move as one, by the smallest of their hashes.
+
+Stratified, what has several classes (groups, clusters) is dealt one by one to the split whose
+classes want it most, as scikit-learn's StratifiedGroupKFold does; then the hash ranks the others
+within each class. By time and as given, each sample goes where its value says, whatever belongs to
+it: `leaks.py` tells what that parts.
 """
 
 from __future__ import annotations
@@ -157,47 +159,55 @@ def _by_class(
         for name, count in zip(names.tolist(), units.tolist(), strict=True)
         if count < len(splits)
     )
-    alone = ((counts > 0).sum(axis=1) == 1).all()
-    place = _ranked(counts, wanted) if alone else _greedy(counts, wanted)
+    place = np.full(len(counts), -1)
+    target = np.outer(list(wanted.values()), counts.sum(axis=0))  # (splits, classes)
+    have = np.zeros_like(target)
+    mixed = np.flatnonzero((counts > 0).sum(axis=1) > 1)
+    place[mixed] = _greedy(counts[mixed], target, have)
+    for index, size in enumerate(counts.T):
+        pure = np.flatnonzero((size > 0) & (place < 0))
+        if len(pure):
+            place[pure] = _ranked(
+                size[pure], np.maximum(target - have, 0)[:, index], have[:, index]
+            )
     return {split: np.flatnonzero(place[unit] == i) for i, split in enumerate(SPLITS)}
 
 
-def _ranked(counts: np.ndarray, wanted: dict[str, float]) -> np.ndarray:
-    """The split's index `(units,)` by where the middle of a unit stands in its class's samples."""
-    place = np.zeros(len(counts), np.int64)
-    for size in counts.T:
-        units = np.flatnonzero(size)
-        ends = np.cumsum(size[units])
-        middle = (ends - size[units] / 2) / ends[-1]
-        held = wanted["test"] + wanted["validation"]
-        found = np.where(middle < wanted["test"], 2, np.where(middle < held, 1, 0))
-        if any(share and i not in found for i, share in enumerate(wanted.values())):
-            test, validation = (
-                _at_least_one(wanted[s], len(units)) for s in ("test", "validation")
-            )
-            ranks = np.arange(len(units))
-            found = np.where(ranks < test, 2, np.where(ranks < test + validation, 1, 0))
-        place[units] = found
-    return place
+def _greedy(counts: np.ndarray, target: np.ndarray, have: np.ndarray) -> np.ndarray:
+    """The split's index `(units,)`: where a unit brings the classes nearest to their target.
 
-
-def _greedy(counts: np.ndarray, wanted: dict[str, float]) -> np.ndarray:
-    """The split's index `(units,)`: where the unit brings the classes nearest to their shares.
-
-    The largest units come first, equal ones in the order of their hash.
+    The largest units come first, equal ones in the order of their hash. In place, `have` grows.
     """
-    target = np.outer(list(wanted.values()), counts.sum(axis=0))  # (splits, classes)
     weight = np.divide(1, target, out=np.full_like(target, np.inf), where=target > 0)
-    have = np.zeros_like(target)
     place = np.zeros(len(counts), np.int64)
     for index in np.argsort(-counts.sum(axis=1), kind="stable").tolist():
-        more = counts[index]
-        some = np.flatnonzero(more)
-        gap = 2 * (have[:, some] - target[:, some]) * more[some] + more[some] ** 2
+        some = np.flatnonzero(counts[index])
+        more = counts[index, some]
+        gap = 2 * (have[:, some] - target[:, some]) * more + more**2
         best = int((gap * weight[:, some]).sum(axis=1).argmin())
-        have[best] += more
+        have[best, some] += more
         place[index] = best
     return place
+
+
+def _ranked(sizes: np.ndarray, missing: np.ndarray, have: np.ndarray) -> np.ndarray:
+    """The split's index `(units,)` by where the middle of each unit stands among the samples.
+
+    `missing` `(splits,)` is how many each split still wants. One that wants some, but has none
+    (`have`) and would get none, gets at least one unit.
+    """
+    _, validation, test = missing / missing.sum() if missing.sum() else (1.0, 0.0, 0.0)
+    ends = np.cumsum(sizes)
+    middle = (ends - sizes / 2) / ends[-1]
+    found = np.where(middle < test, 2, np.where(middle < test + validation, 1, 0))
+    if all(
+        got or not wants or i in found
+        for i, (wants, got) in enumerate(zip(missing, have, strict=True))
+    ):
+        return found
+    ranks, few = np.arange(len(sizes)), _at_least_one(test, len(sizes))
+    more = few + _at_least_one(validation, len(sizes))
+    return np.where(ranks < few, 2, np.where(ranks < more, 1, 0))
 
 
 def _by_time(when: np.ndarray, shares: Shares) -> dict[str, np.ndarray]:
