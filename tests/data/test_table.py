@@ -10,8 +10,9 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from zafu.data import columns, frame, table
+from zafu.data import columns, frame, roles, table
 from zafu.data.files import find
+from zafu.data.sift import Sieve
 from zafu.data.table import Table
 from zafu.errors import DataError, RecipeError
 from zafu.signature import Columns
@@ -81,7 +82,9 @@ def training_rows(data: Table, task: str) -> pl.DataFrame:
     """The raw rows that were dealt to training, found again by dealing."""
     from zafu.data.deal import deal
 
-    rows = data._typed(frame.read(data.sources(), data.missing), task)
+    rows = roles.readable(
+        frame.read(data.sources(), data.missing), data, task, Sieve(frozenset())
+    ).rows
     return rows[deal(frame.row_prints(rows), data.split, seed=0, what="rows")["train"]]
 
 
@@ -95,7 +98,7 @@ def test_scales_equal_those_of_scikit_learn(tmp_path: Path, load: object, normal
 
     fitted = table.load(folder / "transform")
 
-    centers, scales = ([getattr(n, f) for n in fitted.numbers] for f in ("center", "scale"))
+    centers, scales = ([getattr(n.scaler, f) for n in fitted.numbers] for f in ("center", "scale"))
     found = stored(folder, "train", "numbers")
     if normalize == "z-score":
         reference = StandardScaler().fit(train)
@@ -421,4 +424,4 @@ def test_a_constant_column_is_scaled_to_zero() -> None:
 
     number = columns.fit_number(column, "z-score")
 
-    assert number.scale == StandardScaler().fit(column.to_numpy()[:, None]).scale_[0] == 1.0
+    assert number.scaler.scale == StandardScaler().fit(column.to_numpy()[:, None]).scale_[0] == 1.0

@@ -1,37 +1,60 @@
 """What a table's training rows teach about its columns, and how any row is encoded by it.
 
-Numbers: z-scores as scikit-learn's StandardScaler defines them (division by n), or [0, 1]; a
-missing one becomes the mean, and where training rows lack some a column of 0 and 1 says so.
-Categories: an index each, 0 for what is missing, rare or new.
+Numbers: on a scale of `normalize.py`; a missing one becomes the mean, and where training rows lack
+some a column of 0 and 1 says so. Categories: an index each, 0 for what is missing, rare or new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from zafu.spec import Spec
+from zafu.data import normalize
+from zafu.data.files import refuse
+from zafu.data.moments import Moments
+from zafu.data.normalize import Normalize, Scaler
+from zafu.data.smote import Rows, Smote, made
+from zafu.spec import Spec, did_you_mean, show
 
 if TYPE_CHECKING:
     import polars as pl
 
     from zafu.signature import Columns
 
-Normalize = Literal["z-score", "min-max", "none"]
 ABSENT = -100  # the class of a row whose target is not known; for numbers it is nan
 
 
+class Scales(Spec):
+    """A scale for most columns of numbers, and another for some."""
+
+    default: Normalize = "z-score"
+    """Scale of the columns that are not named."""
+    columns: dict[str, Normalize]
+    """Scales by the name of the column."""
+
+    def of(self, name: str) -> Normalize:
+        """The scale of a column."""
+        return self.columns.get(name, self.default)
+
+
+class Read(Spec):
+    """A column as a file must have it."""
+
+    name: str
+    number: bool
+    """Whether it holds numbers; else it is text."""
+
+
 class Number(Spec):
-    """A numeric column: (value - center) / scale."""
+    """A numeric column on its scale."""
 
     name: str
     fill: float
     """The mean, which stands for a missing value."""
-    center: float
-    scale: float = Field(gt=0)
+    scaler: Scaler
     indicator: bool
     """Whether a column of its own says where a value is missing."""
 
@@ -55,6 +78,8 @@ class Target(Spec):
 class Fitted(Spec):
     """All that is fitted on the training rows of a table: `transform/columns.json`."""
 
+    reads: tuple[Read, ...]
+    """The columns that new rows must have, before features are made of them."""
     numbers: tuple[Number, ...]
     categories: tuple[Category, ...]
     target: Target
@@ -76,36 +101,73 @@ class Encoded(NamedTuple):
     targets: np.ndarray  # (rows,) int64, or (rows, 1) float32
 
 
-def fit_number(column: pl.Series, normalize: Normalize) -> Number:
-    """The statistics of float64 values with nulls; at least one is there."""
+def fit(
+    train: pl.DataFrame, scales: Normalize | Scales, min_count: int
+) -> tuple[tuple[Number, ...], tuple[Category, ...], list[str]]:
+    """What training rows, of float64 or text, teach of their columns, and the faults of these."""
+    numbers: list[Number] = []
+    categories: list[Category] = []
+    faults = [] if isinstance(scales, str) else _unknown(scales, train)
+    for column in train:
+        where = f"column {column.name!r}"
+        if not column.dtype.is_numeric():
+            categories.append(fit_category(column, min_count))
+            if not categories[-1].values:
+                faults.append(
+                    f"{where}: expected a value in at least {min_count} "
+                    "training rows (data.min_count), found none: name it in data.ignore"
+                )
+        elif column.null_count() == len(column):
+            faults.append(f"{where}: expected values in training, found none")
+        else:
+            kind = scales if isinstance(scales, str) else scales.of(column.name)
+            try:
+                numbers.append(fit_number(column, kind))
+            except ValueError:
+                largest = f"{column.abs().max():.3g}"
+                faults.append(f"{where}: expected numbers with a spread, found up to {largest}")
+    return tuple(numbers), tuple(categories), faults
+
+
+def _unknown(scales: Scales, train: pl.DataFrame) -> list[str]:
+    """A fault for each column that gets a scale and that is no number."""
+    known = [column.name for column in train if column.dtype.is_numeric()]
+    return [
+        f"data.normalize.columns: expected a column of numbers, found {show(name)}; "
+        + (did_you_mean(name, known) or f"they are {', '.join(known)}")
+        for name in scales.columns
+        if name not in known
+    ]
+
+
+def fit_number(column: pl.Series, kind: Normalize) -> Number:
+    """The statistics of float64 values with nulls; at least one is there.
+
+    Raises ValueError if they are so large that their mean or spread is no number.
+    """
     values = column.drop_nulls().to_numpy()
-    mean, low = float(values.mean()), float(values.min())
-    if normalize == "z-score":
-        center, scale = mean, spread(values)
-    elif normalize == "min-max":
-        center, scale = low, float(values.max()) - low
-    else:
-        center, scale = 0.0, 1.0
-    indicator = len(values) < len(column)
     return Number(
-        name=column.name, fill=mean, center=center, scale=scale or 1.0, indicator=indicator
+        name=column.name,
+        fill=float(Moments.of(values).mean[0]),
+        scaler=normalize.fit(kind, values),
+        indicator=len(values) < len(column),
     )
 
 
 def fit_category(column: pl.Series, min_count: int) -> Category:
     """The values that occur at least `min_count` times, sorted."""
-    counts = column.drop_nulls().value_counts()
-    common = counts.filter(counts["count"] >= min_count)[column.name]
+    counts = column.drop_nulls().alias("value").value_counts()
+    common = counts.filter(counts["count"] >= min_count)["value"]
     return Category(name=column.name, values=tuple(sorted(common)))
 
 
 def fit_target(train: pl.Series, everywhere: pl.Series) -> tuple[Target, list[str]]:
     """Classes of a text column or statistics of a float64 one, and the faults of it."""
     if train.dtype.is_numeric():
-        values = train.to_numpy()
-        scale = spread(values)
+        found = Moments.of(train.to_numpy())
+        mean, scale = float(found.mean[0]), float(found.std[0])
         faults = [] if scale else [f"column {train.name!r}: is constant in the training rows"]
-        return Target(name=train.name, mean=float(values.mean()), scale=scale or 1.0), faults
+        return Target(name=train.name, mean=mean, scale=scale or 1.0), faults
     labels = _ordered(train)
     faults = [f"column {train.name!r}: is constant in the training rows"] * (len(labels) < 2)
     if unseen := [label for label in _ordered(everywhere) if label not in labels]:
@@ -118,16 +180,9 @@ def fit_target(train: pl.Series, everywhere: pl.Series) -> tuple[Target, list[st
     return Target(name=train.name, labels=labels), faults
 
 
-def spread(values: np.ndarray) -> float:
-    """The standard deviation (division by n), 0 where it is nothing but rounding."""
-    deviation = float(values.std())
-    rounding = 10 * np.finfo(np.float64).eps * float(np.abs(values).max(initial=0.0))
-    return deviation if deviation > rounding else 0.0
-
-
 def encode(fitted: Fitted, rows: pl.DataFrame) -> Encoded:
     """Rows whose columns are float64 or text, in float32 and indices; targets may be absent."""
-    numbers = [_scaled(number, rows[number.name]) for number in fitted.numbers]
+    numbers = [n.scaler.apply(filled(rows[n.name], n.fill)) for n in fitted.numbers]
     missing = [rows[n.name].is_null().to_numpy() for n in fitted.numbers if n.indicator]
     indices = [_indices(c.values, rows[c.name], 1, 0) for c in fitted.categories]
     return Encoded(
@@ -135,6 +190,36 @@ def encode(fitted: Fitted, rows: pl.DataFrame) -> Encoded:
         _beside(indices, rows.height, np.int64),
         _targets(fitted.target, rows),
     )
+
+
+def enlarged(
+    fitted: Fitted, rows: Encoded, smote: Smote, *, seed: int
+) -> tuple[Encoded, dict[str, int]]:
+    """The rows and, after them, those made up for rarer classes; how many by label.
+
+    Raises DataError that names the classes which have too few rows to make more of.
+    """
+    labels = fitted.target.labels
+    sizes = np.bincount(rows.targets, minlength=len(labels))
+    wanted = smote.wanted(rows.targets)
+    refuse(
+        f"data.smote: expected 2 training rows or more of each class, found {sizes[label]} of "
+        f"{labels[label]!r}: add some, or leave the class out"
+        for label in wanted
+        if sizes[label] < 2
+    )
+    count = len(fitted.numbers)
+    gaps = rows.numbers[:, count:].astype(np.int64)  # the indicators
+    known = Rows(rows.numbers[:, :count], np.concatenate([rows.categories, gaps], 1))
+    new = made(known, rows.targets, smote, seed=seed)
+    kinds, gaps = np.split(new.rows.categories, [rows.categories.shape[1]], 1)
+    more = np.concatenate([new.rows.numbers, gaps.astype(np.float32)], 1)
+    enlarged = Encoded(
+        np.concatenate([rows.numbers, more]),
+        np.concatenate([rows.categories, kinds]),
+        np.concatenate([rows.targets, new.targets]),
+    )
+    return enlarged, {labels[label]: number for label, number in wanted.items()}
 
 
 def _ordered(column: pl.Series) -> tuple[str, ...]:
@@ -158,8 +243,9 @@ def _targets(target: Target, rows: pl.DataFrame) -> np.ndarray:
     return ((values - target.mean) / target.scale).astype(np.float32)[:, None]
 
 
-def _scaled(number: Number, column: pl.Series) -> np.ndarray:
-    return (column.fill_null(number.fill).to_numpy() - number.center) / number.scale
+def filled(column: pl.Series, value: float) -> np.ndarray:
+    """Numbers with a value in place of those that are missing."""
+    return column.fill_null(value).to_numpy()
 
 
 def _indices(values: Sequence[str], column: pl.Series, first: int, unknown: int) -> np.ndarray:

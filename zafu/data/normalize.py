@@ -84,11 +84,12 @@ def of_moments(kind: Normalize, moments: Moments) -> tuple[Scaler, ...]:
     if kind not in STREAMED:
         raise ValueError(f"expected one of {', '.join(sorted(STREAMED))}, found {kind}")
     low, high = moments.low, moments.high
-    centers, scales = {
-        "z-score": (moments.mean, moments.std),
-        "min-max": (low, high - low),
-        "min-max-symmetric": (low / 2 + high / 2, high / 2 - low / 2),
-    }.get(kind, (np.zeros_like(low), np.ones_like(low)))
+    with np.errstate(over="ignore"):  # a Scaler refuses what is not finite
+        centers, scales = {
+            "z-score": (moments.mean, moments.std),
+            "min-max": (low, high - low),
+            "min-max-symmetric": (low / 2 + high / 2, high / 2 - low / 2),
+        }.get(kind, (np.zeros_like(low), np.ones_like(low)))
     return tuple(map(_scaler, centers.tolist(), scales.tolist()))
 
 

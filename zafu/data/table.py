@@ -1,24 +1,34 @@
-"""Tables: CSV, TSV, Parquet or JSON lines, to classify rows or to predict a number.
+"""Tables: files or a database's answer, to classify rows or to predict a number.
 
-Rows are dealt by a hash of the columns that are used, so equal rows share a split; everything
-that is fitted is fitted on the training rows.
+Rows are read, cleaned, dealt to splits by a hash of the columns that are used (so equal rows share
+a split), and encoded; everything that is fitted is fitted on the training rows:
+
+    read -> what cannot be read -> clean all -> splits -> clean training -> leaks -> features
+    -> scales -> more rows of rare classes
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 from pydantic import Field
 
 from zafu.artifact import read_json, write_json
-from zafu.data import arrays, columns, frame
+from zafu.clean.contract import RowCleaning
+from zafu.data import arrays, chain, columns, frame, leaks, profile, roles, table_sources
 from zafu.data.contract import SPLITS, Data
 from zafu.data.deal import deal
-from zafu.data.files import find, refuse
-from zafu.errors import Fault
+from zafu.data.files import refuse
+from zafu.data.ledger import report
+from zafu.data.normalize import Normalize
+from zafu.data.sift import Kept, Sieve
+from zafu.data.smote import Smote
+from zafu.data.sql import Query
+from zafu.errors import DataError, Fault
+from zafu.features.contract import Feature
 from zafu.signature import Signature
 from zafu.spec import show
 
@@ -31,13 +41,15 @@ if TYPE_CHECKING:
 
 @final
 class Table(Data):
-    """Rows of numbers and categories from files with the same columns."""
+    """Rows of numbers and categories from files with the same columns, or from a database."""
 
     kind: Literal["table"] = "table"
     gives: ClassVar[str] = "columns"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
-    files: tuple[str, ...] = Field(min_length=1)
-    """Globs of .csv, .tsv, .parquet, .jsonl or .ndjson files with the same columns; `package:`."""
+    files: tuple[str, ...] = ()
+    """Globs of CSV, TSV, JSON lines (these also .gz, .zst), Parquet, Arrow; or `sklearn:iris`."""
+    query: Query | None = None
+    """What to ask which database, in place of files."""
     target: str
     """The column to predict; rows without it are left out."""
     numeric: tuple[str, ...] = ()
@@ -48,13 +60,33 @@ class Table(Data):
     """Columns that are not used."""
     missing: tuple[str, ...] = ("",)
     """Texts that mean that there is no value."""
+    unreadable: Literal["stop", "drop"] = "stop"
+    """Whether a row whose number cannot be read ends the preparation, or is put aside."""
+    duplicates: Literal["keep", "remove"] = "keep"
+    """Whether rows that are equal in all used columns stay, or only the first of them does."""
+    clean: tuple[RowCleaning, ...] = ()
+    """Steps that say which rows and columns should go, in this order."""
+    keep: tuple[str, ...] = ()
+    """Ids of rows that no step may remove, as removed.jsonl names them."""
+    features: tuple[Feature, ...] = ()
+    """What is made of the columns, one after the other; fitted on the training rows."""
     min_count: int = Field(default=2, ge=1)
     """Training rows in which a category must occur to be told from unknown, 1 or more."""
-    normalize: columns.Normalize = "z-score"
-    """Scale of the numeric columns: z-score, min-max (0 to 1) or none."""
+    normalize: Normalize | columns.Scales = "z-score"
+    """Scale of the numeric columns, or `default` and `columns` with a scale for each of some."""
+    smote: Smote | None = None
+    """Rows made up for the rarer classes of the training split; null: none."""
+
+    @property
+    def needs(self) -> tuple[tuple[str, str], ...]:
+        """What the named sources take."""
+        return table_sources.needs(self.files) + (self.query.needs if self.query else ())
 
     def check(self) -> Iterable[Fault]:
-        """Each column has one part to play."""
+        """One source; each column has one part to play."""
+        if bool(self.files) == (self.query is not None):
+            yield Fault("files", "either files or query", "both" if self.files else "neither")
+        yield from table_sources.check(self.files)
         parts = {"numeric": self.numeric, "categorical": self.categorical, "ignore": self.ignore}
         seen = {self.target: "target"}
         for field, names in parts.items():
@@ -62,28 +94,53 @@ class Table(Data):
                 if name in seen:
                     yield Fault(field, f"columns that {seen[name]} does not name", show(name))
                 seen[name] = field
+        if self.split.column == self.target:
+            yield Fault("split.column", "a column beside the target", show(self.target))
+        if self.leaks.near is not None:
+            found = f"{self.leaks.near:g}"
+            yield Fault("leaks.near", "null, as near rows are not sought in a table", found)
 
     def sources(self) -> Sequence[Path]:
-        """The files of the table."""
-        return [path for _, path in find(self.files)]
+        """The files of the table, or of an SQLite database."""
+        return self.query.sources() if self.query else table_sources.paths(self.files)
+
+    def fingerprint(self) -> str:
+        """A digest of the rows of a database whose files are not ours to see; else ""."""
+        return self.query.fingerprint() if self.query else ""
 
     def prepare(self, folder: Path, *, task: str, seed: int, work: Work) -> None:
         """Write the encoded rows of each split; raises DataError with the faults of all columns."""
-        rows = self._typed(frame.read(self.sources(), self.missing), task)
-        kept = rows.filter(rows[self.target].is_not_null())
-        dealt = deal(frame.row_prints(kept), self.split, seed=seed, what="rows")
-        fitted = self._fitted(kept[dealt["train"]], kept[self.target])
-        (folder / "transform").mkdir()
-        write_json(folder / "transform" / "columns.json", fitted.dump())
-        for split in SPLITS:
-            encoded = columns.encode(fitted, kept[dealt[split]])
-            arrays.write_arrays(folder / split, encoded._asdict())
+        self._refuse_numbers(task)
+        table = table_sources.read(self.files, self.query, self.missing)
+        sieve = Sieve(frozenset(self.keep))
+        kept = roles.readable(table, self, task, sieve)
+        before = profile.of_columns(kept.rows)
+        kept, dealt, leaking = self._dealt(kept, sieve, seed)
+        transform = folder / "transform"
+        transform.mkdir()
+        train, fitted = self._fitted(kept.rows, dealt["train"], seed=seed, transform=transform)
+        write_json(transform / "columns.json", fitted.dump())
+        facts: dict[str, Any] = {"leaks": leaking}
+        facts["columns"] = {"before": before, "after": profile.of_columns(train)}
+        if sieve.columns:
+            facts["removed_columns"] = sieve.columns
+        if sieve.suspects:
+            facts["suspects"] = sieve.suspects
+        encoded = columns.encode(fitted, train)
+        if self.smote:
+            encoded, facts["added"] = columns.enlarged(fitted, encoded, self.smote, seed=seed)
+        arrays.write_arrays(folder / "train", encoded._asdict())
+        for split in SPLITS[1:]:
+            raw = kept.rows[dealt[split]]
+            rows = self._featured(raw, fitted, transform) if raw.height else train[:0]
+            arrays.write_arrays(folder / split, columns.encode(fitted, rows)._asdict())
         labels = fitted.target.labels
         signature = Signature(
             inputs=fitted.inputs(), outputs=len(labels) or 1, labels=labels or (self.target,)
         )
-        dropped = {"no target": rows.height - kept.height}
-        arrays.describe(folder, signature, arrays.report(rows.height, dropped, dealt))
+        sizes = {split: len(places) for split, places in dealt.items()}
+        sieve.ledger.write_removed(folder)
+        arrays.describe(folder, signature, report(sieve.ledger, splits=sizes, **facts))
 
     def open(self, folder: Path, split: str) -> arrays.Rows:
         """The rows of a split."""
@@ -97,13 +154,15 @@ class Table(Data):
         """The rows of a file, named by their number; the target may be absent or unknown."""
         fitted = load(transform)
         table = frame.read([file], self.missing)
-        numbers = [number.name for number in fitted.numbers]
-        texts = [category.name for category in fitted.categories]
+        numbers = [read.name for read in fitted.reads if read.number]
+        texts = [read.name for read in fitted.reads if not read.number]
         faults = frame.absent([*numbers, *texts], table, str(file))
-        if fitted.target.name in table.rows.columns:
-            (texts if fitted.target.labels else numbers).append(fitted.target.name)
-        rows = _converted(table, numbers, texts, faults)
-        encoded = columns.encode(fitted, rows)
+        target = fitted.target.name
+        if target in table.rows.columns:
+            (texts if fitted.target.labels else numbers).append(target)
+        rows = roles.converted(table, roles.Roles(tuple(numbers), tuple(texts)), faults)
+        made = self._featured(rows, fitted, transform)
+        encoded = columns.encode(fitted, made)
         split = arrays.Rows((encoded.numbers, encoded.categories), encoded.targets)
         names = [f"{file.name} row {number + 1}" for number in range(rows.height)]
         return split.batch(np.arange(rows.height)), names
@@ -113,75 +172,62 @@ class Table(Data):
         target = load(transform).target
         return values * target.scale + target.mean
 
-    def _typed(self, table: frame.Frame, task: str) -> pl.DataFrame:
-        """The used columns as float64 or text; raises DataError with all their faults."""
-        faults: list[str] = []
-        named = {"target": (self.target,), "numeric": self.numeric}
-        named |= {"categorical": self.categorical, "ignore": self.ignore}
-        for field, names in named.items():
-            faults += frame.absent(names, table, f"data.{field}")
-        numbers, texts = list(self.numeric), list(self.categorical)
-        told = {self.target, *self.numeric, *self.categorical, *self.ignore}
-        for name in table.rows.columns:
-            if name not in told:
-                number, found = frame.is_number(table, name)
-                faults += found
-                if not found:
-                    (numbers if number else texts).append(name)
-        if not numbers and not texts and not faults:
-            faults.append(f"expected columns beside the target {self.target!r}, found none")
-        (texts if task == "classification" else numbers).append(self.target)
-        faults += _faults_of_target(table, self.target)
-        return _converted(table, numbers, texts, faults)
+    def _refuse_numbers(self, task: str) -> None:
+        """Raises DataError where a number is to be predicted by what is made for classes."""
+        asks = {"data.smote": self.smote is not None, "data.split.stratify": self.split.stratify}
+        named = [name for name, asked in asks.items() if asked and task != "classification"]
+        refuse(f"{name}: expected the task classification, found {task}" for name in named)
 
-    def _fitted(self, train: pl.DataFrame, targets: pl.Series) -> columns.Fitted:
-        """What the training rows teach; `targets` are those of all rows."""
-        faults: list[str] = []
-        numbers: list[columns.Number] = []
-        categories: list[columns.Category] = []
-        for column in train.drop(self.target):
-            if not column.dtype.is_numeric():
-                categories.append(columns.fit_category(column, self.min_count))
-                if not categories[-1].values:
-                    faults.append(
-                        f"column {column.name!r}: expected a value in at least {self.min_count} "
-                        "training rows (data.min_count), found none: name it in data.ignore"
-                    )
-            elif column.null_count() == len(column):
-                faults.append(f"column {column.name!r}: expected values in training, found none")
-            else:
-                numbers.append(columns.fit_number(column, self.normalize))
-        target, found = columns.fit_target(train[self.target], targets)
+    def _dealt(
+        self, kept: Kept, sieve: Sieve, seed: int
+    ) -> tuple[Kept, dict[str, np.ndarray], dict[str, Any]]:
+        """The clean rows, their positions in each split, and what leaks between these."""
+        if self.duplicates == "remove":
+            kept = sieve.first_of_each(kept)
+        everywhere = (step for step in self.clean if step.scope == "all")
+        kept, _ = sieve.through(everywhere, kept, target=self.target, seed=seed)
+        prints = frame.row_prints(kept.rows)
+        classes = kept.rows[self.target].to_numpy() if self.split.stratify else None
+        dealt = deal(prints, self.split, seed=seed, what="rows", keys=kept.keys, classes=classes)
+        training = (step for step in self.clean if step.scope == "train")
+        train, places = sieve.through(
+            training, kept.at(dealt["train"]), target=self.target, seed=seed
+        )
+        dealt["train"] = dealt["train"][places]
+        gone = [name for name in kept.rows.columns if name not in train.rows.columns]
+        if not len(places) or train.rows.width < 2:
+            found = f"{len(places)} rows and {train.rows.width - 1} columns"
+            raise DataError(
+                f"data.clean: expected training rows and columns to be left, found {found}"
+            )
+        ids = kept.ids.to_list()
+        leaking = leaks.find(prints, dealt, self.split, ids=ids, keys=kept.keys)
+        leaks.refuse_leaks(leaking, self.leaks)
+        return kept.without(gone), dealt, leaking
+
+    def _fitted(
+        self, rows: pl.DataFrame, places: np.ndarray, *, seed: int, transform: Path
+    ) -> tuple[pl.DataFrame, columns.Fitted]:
+        """The training rows after all features, and what they teach."""
+        raw = rows[places].drop(self.target)
+        target = rows[places][self.target]
+        reads = tuple(columns.Read(name=c.name, number=c.dtype.is_numeric()) for c in raw)
+        train = chain.fit(self.features, raw, target, seed=seed, folder=transform)
+        numbers, categories, faults = columns.fit(train, self.normalize, self.min_count)
+        known, found = columns.fit_target(target, rows[self.target])
         refuse([*faults, *found])
-        return columns.Fitted(numbers=tuple(numbers), categories=tuple(categories), target=target)
+        whole = columns.Fitted(reads=reads, numbers=numbers, categories=categories, target=known)
+        return train.with_columns(target), whole
+
+    def _featured(
+        self, rows: pl.DataFrame, fitted: columns.Fitted, transform: Path
+    ) -> pl.DataFrame:
+        """Rows after all features, with the target if they have one."""
+        target = [rows[name] for name in rows.columns if name == fitted.target.name]
+        raw = rows.select(read.name for read in fitted.reads)
+        return chain.apply(self.features, raw, folder=transform).with_columns(*target)
 
 
 def load(transform: Path) -> columns.Fitted:
     """What was fitted, from a prepared folder's `transform`."""
     return columns.Fitted.parse(read_json(transform / "columns.json"))
-
-
-def _converted(
-    table: frame.Frame, numbers: Sequence[str], texts: Sequence[str], faults: Iterable[str]
-) -> pl.DataFrame:
-    """The named columns in the order of the file; raises DataError with these and their faults."""
-    import polars as pl
-
-    listed = list(faults)
-    converted: dict[str, pl.Series] = {}
-    for name in table.rows.columns:
-        if name in numbers or name in texts:
-            convert = frame.as_numbers if name in numbers else frame.as_text
-            converted[name], found = convert(table, name)
-            listed += found
-    refuse(listed)
-    return pl.DataFrame(converted)
-
-
-def _faults_of_target(table: frame.Frame, name: str) -> list[str]:
-    if name not in table.rows.columns:
-        return []
-    different = table.rows[name].drop_nulls().n_unique()
-    if different > 1:
-        return []
-    return [f"column {name!r}: expected a target with different values, found {different}"]
