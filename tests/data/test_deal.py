@@ -342,8 +342,8 @@ def test_stratified_groups_are_dealt_as_near_as_scikit_learn_deals_them() -> Non
         counts = np.bincount(digits.target[rows], minlength=10)
         return float(np.abs(counts / np.bincount(digits.target) - 0.2).max())
 
-    assert gap(dealt["test"]) <= max(0.03, 1.5 * gap(reference))
-    assert gap(dealt["validation"]) <= max(0.03, 1.5 * gap(reference))
+    assert gap(dealt["test"]) <= max(0.01, 1.5 * gap(reference))
+    assert gap(dealt["validation"]) <= max(0.01, 1.5 * gap(reference))
     assert not set(groups[dealt["test"]].tolist()) & set(groups[dealt["train"]].tolist())
 
 

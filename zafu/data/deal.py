@@ -6,10 +6,10 @@ split would be empty, the hash ranks the samples and each split has its share of
 one. By group and at random the hash is of the group's value or the sample's id; samples that are
 said to belong together (`clusters`) then move as one, by the smallest of their hashes.
 
-Stratified, what has several classes (groups, clusters) is dealt one by one to the split whose
-classes want it most, as scikit-learn's StratifiedGroupKFold does; then the hash ranks the others
-within each class. By time and as given, each sample goes where its value says, whatever belongs to
-it: `leaks.py` tells what that parts.
+Stratified, what has several classes or is much of one (groups, clusters) is dealt one by one to the
+split whose classes want it most, as scikit-learn's StratifiedGroupKFold does; then the hash ranks
+the others within each class. By time and as given, each sample goes where its value says, whatever
+belongs to it: `leaks.py` tells what that parts.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from zafu.data.contract import Shares
 
 _SHOWN = 5  # values that an error names
+_FINE = 1000  # units of at most such a part of their class are dealt by rank
 _SPELLINGS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val", "dev"), "validation"
 )
@@ -59,10 +60,11 @@ def deal(
         dealt = _by_time(instants(_needed(keys, shares), what), shares)
     elif shares.by == "given":
         dealt = _as_given(_needed(keys, shares), wanted, what)
+        dealt = _completed(dealt, _chance(prints, seed), wanted)
     else:
         prints = _deciding(prints, shares, keys, what)
         prints = _together(prints, clusters)
-        chance = (mix(prints ^ key(seed)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
+        chance = _chance(prints, seed)
         if not shares.stratify:
             dealt = _by_chance(chance, shares)
         elif classes is None:
@@ -162,8 +164,9 @@ def _by_class(
     place = np.full(len(counts), -1)
     target = np.outer(list(wanted.values()), counts.sum(axis=0))  # (splits, classes)
     have = np.zeros_like(target)
-    mixed = np.flatnonzero((counts > 0).sum(axis=1) > 1)
-    place[mixed] = _greedy(counts[mixed], target, have)
+    coarse = (counts > 1) & (counts * _FINE > counts.sum(axis=0))
+    single = np.flatnonzero(((counts > 0).sum(axis=1) > 1) | coarse.any(axis=1))
+    place[single] = _greedy(counts[single], target, have)
     for index, size in enumerate(counts.T):
         pure = np.flatnonzero((size > 0) & (place < 0))
         if len(pure):
@@ -246,6 +249,27 @@ def _as_given(keys: np.ndarray, wanted: dict[str, float], what: str) -> dict[str
         if len(dealt[split]) and not wanted[split]
     )
     return dealt
+
+
+def _completed(
+    dealt: dict[str, np.ndarray], chance: np.ndarray, wanted: dict[str, float]
+) -> dict[str, np.ndarray]:
+    """Where no sample is given to a held-out split: its share of the training samples, by chance.
+
+    So a set that comes with a test split alone has a validation split too.
+    """
+    share = {split: 0.0 if len(dealt[split]) else wanted[split] for split in SPLITS[1:]}
+    train = dealt["train"]
+    taken = _below(chance[train], share["test"], share["test"] + share["validation"])
+    return {
+        split: train[taken[split]] if split == "train" or share[split] else dealt[split]
+        for split in SPLITS
+    }
+
+
+def _chance(prints: np.ndarray, seed: int) -> np.ndarray:
+    """A number in [0, 1) for each fingerprint, which follows from it and the seed."""
+    return (mix(prints ^ key(seed)) >> np.uint64(11)) * 2.0**-53
 
 
 def _faults_of_names(rows: dict[str, np.ndarray], count: int, what: str) -> Iterable[str]:
