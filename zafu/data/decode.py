@@ -192,18 +192,24 @@ def _upright(image: Image, form: Form) -> Image:
     """The picture as it is meant to be seen, in gray or in color, on white."""
     from PIL import Image, ImageOps
 
-    image = ImageOps.exif_transpose(image)
+    mode = "L" if form.channels == 1 else "RGB"
+    if _is_turned(image):
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         raise ValueError(f"expected 8 bits a channel, found mode {image.mode}: save it with 8 bits")
     if image.has_transparency_data:
         whole = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
-    return image.convert("L" if form.channels == 1 else "RGB")
+    image.load()  # the file is closed soon
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _is_turned(image: Image) -> bool:
+    return image.getexif().get(_ORIENTATION, 1) != 1
 
 
 def _may_be_plain(image: Image) -> bool:
-    turned = image.getexif().get(_ORIENTATION, 1) != 1
-    return image.format == "JPEG" and image.mode in ("RGB", "L") and not turned
+    return image.format == "JPEG" and image.mode in ("RGB", "L") and not _is_turned(image)
 
 
 def _jpeg(content: bytes) -> np.ndarray:
