@@ -55,6 +55,7 @@ LIBRARIES = (
     "tiktoken",
     "ftfy",
     "pillow",
+    "simplejpeg",
     "scikit-learn",
 )
 

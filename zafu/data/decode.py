@@ -163,6 +163,8 @@ def in_threads(do: Callable[[int], None], count: int) -> None:
 def new_pictures(form: Form, file: Path) -> tuple[np.ndarray, list[str]]:
     """A picture or all below a folder as `(n, channels, height, width)` uint8, and their names."""
     require()
+    if form.decoder == "simplejpeg":
+        require("simplejpeg", "jpeg")
     files = sorted(p for p in file.rglob("*") if is_picture(p)) if file.is_dir() else [file]
     if not files:
         raise DataError(f"{file}: expected pictures ({', '.join(SUFFIXES)}), found none")

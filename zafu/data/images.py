@@ -142,7 +142,8 @@ class Images(Data):
         labels, targets = self._classes(gathered.facts["label"].to_list(), dealt["train"])
         doubted: list[dict[str, Any]] = []
         if self.suspects:
-            doubt = picture_suspects.Doubt(self.suspects, labels, frozenset(self.keep))
+            channels, keep = self._form().channels, frozenset(self.keep)
+            doubt = picture_suspects.Doubt(self.suspects, channels, labels, keep)
             dealt["train"], doubted = doubt.audit(gathered, dealt["train"], targets, ledger, seed)
             self._classes(gathered.facts["label"].to_list(), dealt["train"])
         counts = picture_splits.histogram(gathered, dealt["train"], self._form().channels)

@@ -2,8 +2,8 @@
 
 ```
 pixels.bin or images.bin    the pictures that stay, as they will be stored
-histograms.npy              (pictures, channels, 256) uint32: how often each value stands in each
-thumbnails.npy              (pictures, channels, 16, 16) uint8, where labels are looked at
+histograms.bin              (pictures, channels, 256) uint32: how often each value stands in each
+thumbnails.bin              (pictures, channels, 16, 16) uint8, where labels are looked at
 facts.arrow                 a row for each: id, label, value, prints, sizes
 faults.json                 what cannot be read: always refused, or as `data.unreadable` says
 ledger.json removed.jsonl   what was taken out, and why
@@ -13,16 +13,16 @@ ledger.json removed.jsonl   what was taken out, and why
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, final
 
 import numpy as np
 
 from zafu.clean.contract import PictureCleaning
-from zafu.data import arrays, decode, encoded, pixels
+from zafu.data import decode, encoded, pixels
 from zafu.data.ledger import Ledger, Removed
 from zafu.data.perceptual import phash
 from zafu.data.picture_sources import Item, Part
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 READ, LABEL = "unreadable", "label"  # the steps before those of the recipe
 SMALL = 16  # pixels of a side that show what is plainly in the wrong class
+_ROWS = 4096  # facts that are packed together
 _SIDE = 128  # pixels of the shorter side that are enough to tell how a picture looks
 
 
@@ -91,15 +92,14 @@ class Looked(NamedTuple):
 
 
 def look(piece: Piece, folder: Path) -> None:
-    """Fill a folder with what becomes of a part's pictures."""
+    """Fill a folder with what becomes of a part's pictures, of which few are in memory at once."""
     ledger = Ledger()
-    facts: list[dict[str, Any]] = []
-    counts: list[np.ndarray] = []
-    thumbnails: list[np.ndarray] = []
     faults: dict[str, list[str]] = {"unreadable": [], "always": []}
     for step in (READ, LABEL, *(step.kind for step in piece.clean)):
         ledger.came(step, 0)
-    with _writer(piece, folder) as write, decode.told_plainly():
+    with ExitStack() as stack:
+        writers = _writers(piece, folder, stack)
+        stack.enter_context(decode.told_plainly())
         try:
             for item in piece.part.items():
                 found = _looked(item, piece.form)
@@ -108,22 +108,27 @@ def look(piece: Piece, folder: Path) -> None:
                     faults["unreadable"].append(f"{item.where}: {found}")
                     ledger.removed(READ, [Removed(item.id, "unreadable", found)])
                 elif _stays(found, piece, ledger):
-                    write.add(found)
-                    facts.append(found.facts(near=piece.look.near))
-                    counts.append(pixels.histogram(found.shown[None]).astype(np.uint32))
-                    if piece.look.small:
-                        thumbnails.append(found.small())
+                    for write in writers:
+                        write(found)
         except DataError as error:  # the rest of the file is lost
             faults["always"].append(str(error))
-    shape = (-1, piece.form.channels, pixels.LEVELS)
-    histograms = np.array(counts, np.uint32).reshape(shape)
-    arrays.write_arrays(folder, {"histograms": histograms})
-    if piece.look.small:
-        small = np.array(thumbnails, np.uint8).reshape(-1, piece.form.channels, SMALL, SMALL)
-        arrays.write_arrays(folder, {"thumbnails": small})
-    _frame(facts).write_ipc(folder / "facts.arrow", compression="uncompressed")
     (folder / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
     ledger.save(folder)
+
+
+def histograms_of(folder: Path, channels: int) -> np.ndarray:
+    """How often each value stands in each picture of a piece, `(n, channels, 256)` uint32."""
+    return _mapped(folder / "histograms.bin", np.uint32).reshape(-1, channels, pixels.LEVELS)
+
+
+def thumbnails_of(folder: Path, channels: int) -> np.ndarray:
+    """The pictures of a piece in little, `(n, channels, 16, 16)` uint8."""
+    return _mapped(folder / "thumbnails.bin", np.uint8).reshape(-1, channels, SMALL, SMALL)
+
+
+def pixels_of(folder: Path, form: decode.Form) -> np.ndarray:
+    """The pictures of a piece that stores them decoded, `(n, channels, height, width)` uint8."""
+    return _mapped(folder / "pixels.bin", np.uint8).reshape(-1, *form.shape)
 
 
 def facts_of(folder: Path) -> pl.DataFrame:
@@ -168,46 +173,64 @@ def _look_of(image: Image) -> int:
     return int(phash(np.asarray(image.reduce(factor))[None])[0])
 
 
-def _frame(facts: list[dict[str, Any]]) -> pl.DataFrame:
-    import polars as pl
-
-    known = {"id": pl.String, "label": pl.String, "print": pl.UInt64, "same": pl.UInt64}
-    known |= {"look": pl.UInt64, "width": pl.Int32, "height": pl.Int32}
-    value = pl.Series("value", [row["value"] for row in facts])
-    rows = pl.DataFrame(
-        [{name: row[name] for name in known} for row in facts], schema=known, orient="row"
-    )
-    return rows.with_columns(value)
-
-
-class _Writer(Protocol):
-    def add(self, found: Looked) -> None: ...
-
-
 @final
-class _Pixels:
-    def __init__(self, folder: Path) -> None:
-        self.file = (folder / "pixels.bin").open("wb")
+class _Facts:
+    """Rows that are written when they are all there, and kept in little until then."""
 
-    def add(self, found: Looked) -> None:
-        self.file.write(found.shown.data)
+    def __init__(self, file: Path, *, near: bool) -> None:
+        self._file, self._near = file, near
+        self._rows: list[dict[str, Any]] = []
+        self._frames: list[pl.DataFrame] = []
+
+    def __call__(self, found: Looked) -> None:
+        self._rows.append(found.facts(near=self._near))
+        if len(self._rows) >= _ROWS:
+            self._pack()
+
+    def close(self) -> None:
+        import polars as pl
+
+        self._pack()
+        together = pl.concat(self._frames, how="vertical_relaxed")
+        together.write_ipc(self._file, compression="uncompressed")
+
+    def _pack(self) -> None:
+        import polars as pl
+
+        known = {"id": pl.String, "label": pl.String, "print": pl.UInt64, "same": pl.UInt64}
+        known |= {"look": pl.UInt64, "width": pl.Int32, "height": pl.Int32}
+        rows = [{name: row[name] for name in known} for row in self._rows]
+        value = pl.Series("value", [row["value"] for row in self._rows])
+        frame = pl.DataFrame(rows, schema=known, orient="row").with_columns(value)
+        self._frames.append(frame)
+        self._rows = []
 
 
-@final
-class _Files:
-    def __init__(self, writer: encoded.Writer) -> None:
-        self._writer = writer
+def _writers(piece: Piece, folder: Path, stack: ExitStack) -> list[Callable[[Looked], object]]:
+    """What is called with each picture that stays; `stack` closes their files."""
 
-    def add(self, found: Looked) -> None:
-        self._writer.add(found.content, plain=found.seen.plain)
+    def opened(name: str) -> BinaryIO:
+        return stack.enter_context((folder / name).open("wb"))
 
-
-@contextmanager
-def _writer(piece: Piece, folder: Path) -> Generator[_Writer]:
+    facts = _Facts(folder / "facts.arrow", near=piece.look.near)
+    stack.callback(facts.close)
+    counts = opened("histograms.bin")
+    writers: list[Callable[[Looked], object]] = [
+        facts,
+        lambda found: counts.write(pixels.histogram(found.shown[None]).astype(np.uint32).data),
+    ]
+    if piece.look.small:
+        little = opened("thumbnails.bin")
+        writers.append(lambda found: little.write(found.small().data))
     if piece.store == "encoded":
-        with encoded.Writer(folder) as writer:
-            yield _Files(writer)
-        return
-    writer = _Pixels(folder)
-    with writer.file:
-        yield writer
+        files = stack.enter_context(encoded.Writer(folder))
+        writers.append(lambda found: files.add(found.content, plain=found.seen.plain))
+    else:
+        shown = opened("pixels.bin")
+        writers.append(lambda found: shown.write(found.shown.data))
+    return writers
+
+
+def _mapped(file: Path, dtype: type[np.generic]) -> np.ndarray:
+    """What is in a file, mapped and read-only; no numbers of an empty one."""
+    return np.memmap(file, dtype, "r") if file.stat().st_size else np.empty(0, dtype)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DUPLICATES = "duplicates"  # the step after those of the recipe
 _BLOCK = 1 << 24  # bytes copied at once
+_COUNTED = 4096  # histograms added at once
 _SHARES = tuple(i / 10 for i in range(11))  # the quantiles that a report shows
 
 
@@ -116,7 +117,7 @@ def write(gathered: Gathered, rows: np.ndarray, out: Path, form: decode.Form, st
     target = arrays.new_array(out / "pixels.npy", (len(rows), *form.shape), np.uint8)
     at, block = 0, max(1, _BLOCK // int(np.prod(form.shape)))
     for folder, own in _by_piece(gathered, rows):
-        stored = np.memmap(folder / "pixels.bin", np.uint8, "r").reshape(-1, *form.shape)
+        stored = picture_pieces.pixels_of(folder, form)
         for start in range(0, len(own), block):
             some = own[start : start + block]
             target[at : at + len(some)] = stored[some]
@@ -127,7 +128,9 @@ def histogram(gathered: Gathered, rows: np.ndarray, channels: int) -> np.ndarray
     """How often each value stands in the pictures at these positions, `(channels, 256)` int64."""
     counts = np.zeros((channels, pixels.LEVELS), np.int64)
     for folder, own in _by_piece(gathered, rows):
-        counts += arrays.read_array(folder / "histograms.npy")[own].sum(0, dtype=np.int64)
+        found = picture_pieces.histograms_of(folder, channels)
+        for start in range(0, len(own), _COUNTED):
+            counts += found[own[start : start + _COUNTED]].sum(0, dtype=np.int64)
     return counts
 
 
@@ -151,10 +154,10 @@ def classes(
     }
 
 
-def thumbnails(gathered: Gathered, rows: np.ndarray) -> np.ndarray:
+def thumbnails(gathered: Gathered, rows: np.ndarray, channels: int) -> np.ndarray:
     """Small versions of the pictures at these positions, `(n, channels, 16, 16)` uint8."""
     found = (
-        arrays.read_array(folder / "thumbnails.npy")[own]
+        picture_pieces.thumbnails_of(folder, channels)[own]
         for folder, own in _by_piece(gathered, rows)
     )
     return np.concatenate(list(found))

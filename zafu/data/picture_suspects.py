@@ -48,6 +48,7 @@ class Doubt(NamedTuple):
     """How pictures are audited."""
 
     spec: SuspectedPictures
+    channels: int
     labels: tuple[str, ...]
     keep: frozenset[str]  # ids that may not go
 
@@ -61,7 +62,7 @@ class Doubt(NamedTuple):
     ) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """The training positions that stay, and the suspects, the surest first; up to 100."""
         ids = gathered.facts["id"]
-        shown = thumbnails(gathered, train)
+        shown = thumbnails(gathered, train, self.channels)
         found = doubted(self.spec, shown, targets[train], seed=seed)
         listed = [
             Suspect(
