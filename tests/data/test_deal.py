@@ -292,11 +292,20 @@ def test_values_that_name_no_split_are_all_listed() -> None:
     ]
 
 
-def test_a_split_given_without_a_share_and_a_share_without_rows_are_refused() -> None:
+def test_a_validation_split_that_nothing_names_is_taken_from_training() -> None:
+    keys = np.array(["train"] * 900 + ["test"] * 100)
+    shares = kinds("given", validation=0.2, test=0.1)
+
+    dealt = deal(SOME[:1000], shares, seed=0, what="rows", keys=keys)
+
+    assert dealt["test"].tolist() == list(range(900, 1000))
+    assert sorted([*dealt["train"], *dealt["validation"]]) == list(range(900))
+    assert 130 < len(dealt["validation"]) < 230
+
+
+def test_a_split_given_without_a_share_is_refused() -> None:
     keys = np.array(["train", "test", "train"])
 
-    with pytest.raises(DataError, match="leave none for the validation split"):
-        deal(SOME[:3], kinds("given"), seed=0, what="rows", keys=keys)
     with pytest.raises(DataError, match=r"data\.split\.test: expected a share, as 1 rows are"):
         deal(SOME[:3], kinds("given", validation=0, test=0), seed=0, what="rows", keys=keys)
 

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print families, the techniques of one, or the settings of one."""
     if arguments.family is None:
         for name, family in FAMILIES.items():
-            print(f"{name:12}{', '.join(family.kinds())}")
+            print(f"{name:18}{', '.join(family.kinds())}")
         return 0
     kinds = _found(arguments.family, FAMILIES, "family").kinds()
     if arguments.kind is None:

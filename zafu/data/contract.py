@@ -36,7 +36,8 @@ class Shares(Spec):
     by: Literal["content", "random", "group", "time", "given"] = "content"
     """What keeps samples together: content deals equal ones to one split; group those with the
     same value in `column`; time puts the newest by `column` into the test; given reads the split's
-    name from `column`; random deals each by itself."""
+    name from `column` (a validation split that nothing names is taken from training); random deals
+    each by itself."""
     column: str | None = None
     """The column that group, time and given read."""
     stratify: bool = False

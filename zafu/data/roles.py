@@ -51,8 +51,10 @@ def told(table: frame.Frame, wishes: Wishes, task: str) -> tuple[Roles, list[str
     """What each used column holds, the target's too, and the faults of all columns."""
     faults = _faults_of_names(table, wishes)
     numbers, texts = list(wishes.numeric), list(wishes.categorical)
-    known = {wishes.target, *numbers, *texts, *wishes.ignore, wishes.split.column}
     dates = {name for feature in wishes.features for name in feature.needed()}
+    known = {wishes.target, *numbers, *texts, *wishes.ignore}
+    if wishes.split.column not in dates:
+        known.add(str(wishes.split.column))
     for name in table.rows.columns:
         if name in known:
             continue
