@@ -2,12 +2,14 @@
 
 Chan, Golub & LeVeque, 1979, "Updating formulae and a pairwise algorithm for computing sample
 variances": parts merge without the cancellation of sums of squares. Pearson, 1901, for the
-components.
+components. Products and eigenvectors are computed by torch in one thread on memory of its own:
+otherwise their last digits would follow the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +27,40 @@ def of(rows: np.ndarray) -> Moments:
     """The moments of one block `(n, d)` float64, n >= 1."""
     mean = rows.mean(0)
     centered = rows - mean
-    return Moments(len(rows), mean, centered.T @ centered)
+    return Moments(len(rows), mean, product(centered))
+
+
+def of_bytes(blocks: Iterable[np.ndarray]) -> Moments:
+    """The moments of all blocks `(n, d)` of whole numbers from -128 to 127 in float64.
+
+    Sums of their products are exact up to 2^39 rows, in whatever order they are added.
+    """
+    size, first, second = 0, np.zeros(()), np.zeros(())
+    for block in blocks:
+        size, first, second = size + len(block), first + block.sum(0), second + block.T @ block
+    return Moments(size, first / size, second - np.outer(first, first / size))
+
+
+def product(rows: np.ndarray) -> np.ndarray:
+    """The sum of x x^T over rows `(n, d)`, `(d, d)`, always the same to the last digit."""
+    import torch
+
+    with one_thread():
+        copy = torch.tensor(rows)
+        return (copy.T @ copy).numpy()
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Let torch compute in one thread within."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def merged(one: Moments, other: Moments) -> Moments:
@@ -60,8 +95,11 @@ def components(moments: Moments, scale: np.ndarray) -> Components:
 
     The loading of largest size is positive in each, so that repetition has the same signs.
     """
+    import torch
+
     covariance = moments.scatter / np.outer(scale, scale) / (moments.size - 1)
-    variances, vectors = np.linalg.eigh(covariance)
+    with one_thread():
+        variances, vectors = (x.numpy() for x in torch.linalg.eigh(torch.tensor(covariance)))
     directions = vectors.T[::-1]
     largest = np.abs(directions).argmax(1)
     signs = np.sign(directions[np.arange(len(directions)), largest])

@@ -17,6 +17,7 @@ from zafu.features import moments
 from zafu.features import pictures as shapes
 from zafu.features.contract import PictureFeature, State
 
+_GREY = 128
 _PICTURES = 256  # looked at together: bounds memory
 _NUMBERS = 8192  # of a picture: the covariance of as many is 512 MiB
 
@@ -49,14 +50,14 @@ class PicturePCA(PictureFeature):
         if (self.components or 1) > min(count, numbers):
             most = f"at most {min(count, numbers):,} components (components)"
             shapes.refuse(most, f"{self.components:,}")
-        found = moments.total(block for _, block in _blocks(pictures))
+        found = moments.of_bytes(block for _, block in _blocks(pictures))
         if not found.scatter.diagonal().any():
             shapes.refuse("training pictures that differ", "none")
         variances, directions = moments.components(found, np.ones(numbers))
         kept = self.components or moments.enough(variances, self.variance or 0)
         return {
             **shapes.state(pictures),
-            "mean": found.mean,
+            "mean": found.mean,  # in grey levels beyond 128
             "directions": directions[:kept],
             "shares": variances[:kept] / variances.sum(),
         }
@@ -66,12 +67,17 @@ class PicturePCA(PictureFeature):
         shapes.expect(state, pictures)
         out = np.empty((len(pictures), len(state["directions"])), np.float32)
         for start, block in _blocks(pictures):
-            out[start : start + len(block)] = (block - state["mean"]) @ state["directions"].T
+            centered = block - state["mean"]
+            # einsum, not BLAS, which adds in an order that depends on the number of rows
+            out[start : start + len(block)] = np.einsum("nd,kd->nk", centered, state["directions"])
         return out
 
 
 def _blocks(pictures: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Some pictures at a time as rows `(n, numbers)` float64, with the place of the first."""
+    """Some pictures at a time as rows `(n, numbers)` float64, with the place of the first.
+
+    Grey levels are counted from 128, so that whole numbers stay small.
+    """
     for start in range(0, len(pictures), _PICTURES):
         some = pictures[start : start + _PICTURES]
-        yield start, some.reshape(len(some), -1).astype(np.float64)
+        yield start, some.reshape(len(some), -1).astype(np.float64) - _GREY

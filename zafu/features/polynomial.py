@@ -53,7 +53,9 @@ class Polynomial(Feature):
             )
         frames.foresee(rows, (), [named([names[i] for i in each]) for each in self._each(names)])
         state = {"columns": frames.texts(names), "means": frames.means(rows, names)}
-        self.apply(state, rows)  # to know that no product is beyond float64
+        largest = float(np.abs(frames.filled(rows, names, state["means"])).max())
+        if largest > np.finfo(np.float64).max ** (1 / self.degree):
+            self.apply(state, rows)  # which names the products that are beyond float64
         return state
 
     def apply(self, state: State, rows: pl.DataFrame) -> pl.DataFrame:
