@@ -63,12 +63,14 @@ class Sieve:
         import polars as pl
 
         place = pl.int_range(kept.rows.height, eager=True)
-        first = kept.rows.select(pl.int_range(pl.len()).min().over(pl.all()).alias("first"))[
-            "first"
-        ]
+        plain = [column.alias(str(i)) for i, column in enumerate(kept.rows)]
+        numbered = pl.DataFrame([*plain, place.alias("row")])
+        whole = [column.name for column in plain]
+        first = numbered.select(pl.col("row").min().over(whole)).to_series()
         again = (first != place) & ~kept.ids.is_in(list(self.keep))
-        twins = zip(kept.ids.filter(again), kept.ids[first.filter(again)], strict=True)
-        removed = (Removed(id_, "exact duplicate", twin=twin) for id_, twin in twins)
+        gone = map(_json, kept.rows.filter(again).iter_rows(named=True))
+        told = zip(kept.ids.filter(again), gone, kept.ids[first.filter(again)], strict=True)
+        removed = (Removed(id_, "exact duplicate", row, twin) for id_, row, twin in told)
         self.ledger.removed("duplicates", removed)
         self.ledger.came("duplicates", kept.rows.height)
         return kept.at((~again).arg_true().to_numpy())
