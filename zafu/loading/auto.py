@@ -24,6 +24,7 @@ from zafu.loading.threads import Threads
 from zafu.units import Seconds
 
 FIRST, COUNTED = 4, 16  # batches at the start that are not counted, and batches that are
+LONGEST = 2  # of those: left out
 LITTLE = 0.03  # of a step: so much reading is borne
 HANDED_OVER = 2e-4  # seconds: a batch that is read sooner gains nothing from being handed over
 PATIENCE = 5.0  # seconds lost to waiting after which starting processes is worth a try
@@ -33,7 +34,7 @@ MOST_WORKERS = 8
 class Cost(NamedTuple):
     """Seconds of a batch: waiting for it, and all else until the next is wanted."""
 
-    read: float  # a mean
+    read: float  # a mean without the longest: the machine may have done something else meanwhile
     step: float  # a median, as now and then an evaluation lies between two batches
 
     @property
@@ -108,7 +109,8 @@ class _Search:
                 away.append(begun - given)
         if len(away) < filling + FIRST + COUNTED:
             return None
-        return Cost(fmean(waited[-COUNTED:]), median(away[-COUNTED:]))
+        usual = sorted(waited[-COUNTED:])[: COUNTED - LONGEST]
+        return Cost(fmean(usual), median(away[-COUNTED:]))
 
     def until_worth_a_try(self) -> Generator[Batch, None, bool]:
         """Batches read inline until starting processes costs no more than was lost by waiting.
