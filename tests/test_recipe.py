@@ -33,6 +33,10 @@ WRONG = [
     ("epochs: 3, optimizer: schedule-free, average: ema", ["fit.average"]),
     ("epochs: 3, schedule: cosin", ["fit.schedule.kind"]),
     ("epochs: 3, precision: fp64, keep: 0", ["fit.precision", "fit.keep"]),
+    ("epochs: 3, augment: [rotation, token-masking]", ["fit.augment.1.kind"]),
+    ("epochs: 3, augment_backend: opencv", ["fit.augment_backend"]),
+    ("epochs: 3, loader: {kind: threads, workers: 65}", ["fit.loader.workers"]),
+    ("epochs: 3, loader: {kind: processes, workers: 8}", ["fit.loader.depth"]),
 ]
 
 
@@ -144,3 +148,10 @@ def test_a_recipe_is_checked_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_who_reads_the_data_is_no_part_of_what_a_run_is() -> None:
+    recipe = Recipe.parse(DIGITS)
+
+    assert recipe.at("fit.loader", "threads").identity() == recipe.identity()
+    assert recipe.at("fit.batch", 33).identity() != recipe.identity()
