@@ -151,7 +151,8 @@ def test_a_language_model_is_trained_and_continues_a_prompt(
     recipe = tmp_path / "python.yaml"
     recipe.write_text(
         "task: language-modeling\n"
-        f"data: {{kind: text, files: {json.dumps(names)}, tokenizer: {{kind: bpe, vocab: 300}}, context: 16, "
+        f"data: {{kind: text, files: {json.dumps(names)}, context: 16, "
+        "tokenizer: {kind: bpe, vocab: 300}, "
         "split: {validation: 0.2, test: 0.2}}\n"
         "model: {kind: decoder, width: 32, layers: 1, heads: 2}\n"
         "fit: {steps: 4, batch: 4, threads: 1}\n"

@@ -209,7 +209,12 @@ def prepared(
                 pass  # it is a cache: made again below
             else:
                 return folder
-        work = Work(folder.with_name(f".{folder.name}.work"), engine or Pool(plugins=recipe.plugins), say, stopped)
+        work = Work(
+            folder.with_name(f".{folder.name}.work"),
+            engine or Pool(plugins=recipe.plugins),
+            say,
+            stopped,
+        )
 
         def write(part: Path) -> None:
             recipe.data.prepare(part, task=recipe.task.kind, seed=recipe.seed, work=work)

@@ -21,7 +21,12 @@ from zafu.work import Work
 
 
 def text(folder: Path) -> dict[str, object]:
-    return {"kind": "text", "files": ["stdlib:[b-c]*.py"], "tokenizer": {"kind": "bpe", "vocab": 300}, "context": 64}
+    return {
+        "kind": "text",
+        "files": ["stdlib:[b-c]*.py"],
+        "tokenizer": {"kind": "bpe", "vocab": 300},
+        "context": 64,
+    }
 
 
 def table(folder: Path) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""Packing, on documents of the standard library and on any lengths."""
+"""Packing, on documents of any lengths."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def test_every_token_is_a_target_exactly_once_after_the_token_before_it(
         rows(packed, tokens, ends, context=context, end=END), placed.targets, strict=True
     ):
         assert len(row) == context + 1
-        seen += list(zip(row[:count], row[1 : count + 1], strict=True))
+        seen += list(pairwise(row[: count + 1]))
 
     assert sorted(seen) == sorted(zip(before, tokens, strict=True))
 

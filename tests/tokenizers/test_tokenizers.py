@@ -145,11 +145,11 @@ class TestFiles:
         assert FileTokenizer(path=str(tmp_path), end="<end>").foreseen() == (1, 0)
 
     def test_words_that_cannot_be_spelled_back_are_refused(self, tmp_path: Path) -> None:
-        library = Library(models.WordLevel({"a": 0}, unk_token="a"))
+        library = Library(models.WordLevel({"a": 0}, unk_token="a"))  # noqa: S106
         library.pre_tokenizer = pre_tokenizers.Whitespace()
         library.save(str(tmp_path / "tokenizer.json"))
 
-        with pytest.raises(DataError, match="expected a byte-level tokenizer .* found Whitespace"):
+        with pytest.raises(DataError, match=r"expected a byte-level tokenizer .* found Whitespace"):
             FileTokenizer(path=str(tmp_path)).foreseen()
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"model": {"vocab": 3}}', "null"])

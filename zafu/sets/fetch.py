@@ -21,7 +21,7 @@ _AR = b"!<arch>\n"
 
 
 def get(name: str, into: Path | None = None) -> Path:
-    """The folder of a set, under `into` if not in the cache, fetched if it is not there or not whole.
+    """The folder of a set in the cache or under `into`, fetched if it is not there whole.
 
     Raises Refused for a name that is not known or a client that is not there, DataError where
     the download fails or is not what was pinned.
