@@ -36,7 +36,8 @@ fit: {batch: 32, steps: 20, threads: 1, device: cpu}
 TEXT = """\
 task: {kind: language-modeling, label_smoothing: 0.1}
 data:
-  {kind: text, files: [FOLDER/words.txt], delimiter: "\\n", context: 16, tokenizer: {kind: bpe, vocab: 257}}
+  {kind: text, files: [FOLDER/words.txt], delimiter: "\\n", context: 16,
+   tokenizer: {kind: bpe, vocab: 257}}
 model: {kind: decoder, width: 16, layers: 2, heads: 2, tied: true}
 fit: {batch: 32, steps: 20, threads: 1, device: cpu}
 """

@@ -56,7 +56,8 @@ fit:
     "text": """\
 task: language-modeling
 data:
-  {kind: text, files: [FOLDER/words.txt], delimiter: "\\n", context: 16, tokenizer: {kind: bpe, vocab: 270}}
+  {kind: text, files: [FOLDER/words.txt], delimiter: "\\n", context: 16,
+   tokenizer: {kind: bpe, vocab: 270}}
 model: {kind: decoder, width: 32, layers: 2, heads: 2, dropout: 0.1}
 fit:
   optimizer: {kind: muon, lr: 0.02}
