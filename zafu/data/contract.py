@@ -128,6 +128,10 @@ class Data(Family):
         """The files that a digest of the data covers; raises DataError if there are none."""
         return ()
 
+    def fingerprint(self) -> str:
+        """A digest of samples that no file of `sources` holds, such as a database's; else ""."""
+        return ""
+
     def samples_foreseen(self, files: Sequence[Path]) -> int | None:
         """Samples (documents, rows, pictures) in these files, if known without reading them."""
         return None

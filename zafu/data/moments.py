@@ -96,9 +96,11 @@ def _of_whole_rows(rows: np.ndarray) -> Moments:
         return found
     beside = max(1, _WIDE // columns)  # rows that lie side by side
     lanes = beside * columns
-    deep = max(1, _BLOCK // lanes)
-    whole = count - count % (deep * beside)
-    even = count - count % beside
+    groups = count // beside
+    blocks = max(1, round(groups * lanes / _BLOCK))
+    deep = groups // blocks  # blocks of equal size, so that little is left over
+    whole = blocks * deep * beside
+    even = groups * beside
     if whole:
         found = found.merge(_of_blocks(rows[:whole], deep, lanes))
     for tail, wide in ((rows[whole:even], lanes), (rows[even:], columns)):
