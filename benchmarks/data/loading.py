@@ -463,8 +463,8 @@ def _facts() -> list[str]:
         "",
         "What bounds tokens is the copy: zafu reads 2 bytes and writes 16 for each token, as input "
         "and as target, in memory of their own, so that either may be changed. A batch of 8 is "
-        "small (128 KiB): the calls of numpy and torch weigh as much as the bytes, as the batches of "
-        "64 show.",
+        "small (128 KiB): the calls of numpy and torch weigh as much as the bytes, as batches "
+        "of 64 show.",
     ]
 
 
