@@ -104,9 +104,23 @@ def test_files_that_are_not_there_are_a_fault_of_the_recipe() -> None:
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda f: f.stem)
 def test_the_recipes_that_we_ship_are_sound_and_print_back_equal(file: Path) -> None:
-    recipe = Recipe.load(file)
+    if "get:" in file.read_text(encoding="utf-8"):  # of a set that may not have been fetched
+        recipe = Recipe.stored(file)
+        missing = _faults_of(recipe)
+        assert all(path in ("data", "") and "zafu data get" in text for path, text in missing)
+    else:
+        recipe = Recipe.load(file)
 
-    assert Recipe.parse(recipe.dump()) == recipe
+    assert type(recipe).stored(file) == recipe
+    assert Recipe.model_validate(recipe.dump()) == recipe
+
+
+def _faults_of(recipe: Recipe) -> list[tuple[str, str]]:
+    try:
+        Recipe.parse(recipe.dump())
+    except RecipeError as error:
+        return [(fault.path, str(fault)) for fault in error.faults]
+    return []
 
 
 def test_a_plugin_has_the_same_standing_and_decides_the_identity(tmp_path: Path) -> None:

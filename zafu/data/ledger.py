@@ -116,9 +116,7 @@ class Ledger:
         (folder / REMOVED).write_text(lines, encoding="utf-8")
 
 
-def report(
-    ledger: Ledger, *, splits: Mapping[str, int], **further: object
-) -> dict[str, object]:
+def report(ledger: Ledger, *, splits: Mapping[str, int], **further: object) -> dict[str, object]:
     """What `prepare.json` says: samples in, out, in each split, and what each step did."""
     steps = ledger.steps()
     return {
