@@ -178,6 +178,19 @@ def test_a_column_to_split_by_is_an_input_if_it_is_named(tmp_path: Path) -> None
     assert "cellar" in [read.name for read in table.load(folder / "transform").reads]
 
 
+def test_a_column_to_split_by_is_an_input_if_a_feature_needs_it(tmp_path: Path) -> None:
+    days = [f"2026-{1 + day // 28:02}-{1 + day % 28:02}" for day in range(178)]
+    rows = wine().with_columns(pl.Series("when", days))
+    split = {"by": "group", "column": "when"}
+    features = [{"kind": "dates", "columns": ["when"], "parts": ["month"]}]
+
+    folder = prepared(tmp_path / "p", rows, split=split, features=features)
+
+    fitted = table.load(folder / "transform")
+    assert fitted.reads[-1].name == "when"
+    assert any(number.name.startswith("when.month") for number in fitted.numbers)
+
+
 @pytest.mark.parametrize("numbers", [True, False])
 def test_the_newest_rows_are_the_test(tmp_path: Path, numbers: bool) -> None:
     """Texts of dates are compared as dates, numbers as numbers, not as text."""

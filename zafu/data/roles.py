@@ -51,16 +51,16 @@ def told(table: frame.Frame, wishes: Wishes, task: str) -> tuple[Roles, list[str
     """What each used column holds, the target's too, and the faults of all columns."""
     faults = _faults_of_names(table, wishes)
     numbers, texts = list(wishes.numeric), list(wishes.categorical)
-    dates = {name for feature in wishes.features for name in feature.needed()}
+    needed = {name for feature in wishes.features for name in feature.needed()}
     known = {wishes.target, *numbers, *texts, *wishes.ignore}
-    if wishes.split.column not in dates:
-        known.add(str(wishes.split.column))
+    if wishes.split.column and wishes.split.column not in needed:
+        known.add(wishes.split.column)
     for name in table.rows.columns:
         if name in known:
             continue
         column = table.rows[name]
         empty = bool(wishes.clean) and column.null_count() == len(column)  # a step may remove it
-        if empty or (column.dtype.is_temporal() and name in dates):
+        if empty or (column.dtype.is_temporal() and name in needed):
             texts.append(name)
             continue
         number, found = frame.is_number(table, name)
