@@ -15,7 +15,7 @@ DIGITS = {
     "fit": {"epochs": 1},
 }
 RECIPES = sorted((Path(__file__).parents[1] / "zafu" / "recipes").glob("*.yaml"))
-DIGITS = next(file for file in RECIPES if file.stem == "digits")
+SHIPPED = next(file for file in RECIPES if file.stem == "digits")
 WRONG = [
     # what is wrong, and the paths that the one error must name
     ("epochs: 3, steps: 5", ["fit"]),
@@ -155,7 +155,7 @@ def test_a_recipe_is_checked_without_torch() -> None:
     code = (
         "import sys\n"
         "from zafu.cli import main\n"
-        f"code = main(['check', {str(DIGITS)!r}])\n"
+        f"code = main(['check', {str(SHIPPED)!r}])\n"
         "heavy = {'torch', 'sklearn', 'polars', 'transformers', 'tokenizers'} & set(sys.modules)\n"
         "sys.exit(code or sorted(heavy) or 0)\n"
     )
