@@ -195,7 +195,7 @@ def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
         if data.gives != "pixels":
             yield Fault("fit.augment_backend", f"torch, as the data gives {data.gives}", "opencv")
         elif importlib.util.find_spec("cv2") is None:
-            hint = "pip install 'zafu[image]'"
+            hint = "pip install 'zafu[opencv]'"
             yield Fault("fit.augment_backend", "the package cv2", "not installed", hint=hint)
 
 

@@ -198,6 +198,7 @@ def prepared(
         ],
         "plugins": [digest_file(Path(name)) for name in recipe.plugins],
         "code": _code(),
+        "rows": recipe.data.fingerprint(),
     }
     digest = digest_of(key)
     folder = runs / "data" / digest[:16]

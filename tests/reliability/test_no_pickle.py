@@ -26,7 +26,7 @@ from zafu.run import Run
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 PACKAGE = Path(zafu.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-PLUGINS = PACKAGE / "recipe.py"  # the one place where a file that a user names is run
+PLUGINS = PACKAGE / "plugins.py"
 
 
 def _found(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
