@@ -120,8 +120,8 @@ def test_every_leak_above_its_limit_is_listed_with_what_to_do() -> None:
         "training, found 0.5 (1 samples, such as c and a): data.split.by=group, or raise "
         "data.leaks.groups",
         "  data.leaks.exact: expected at most 0 of the test split that stand in training too, "
-        "found 0.5 (1 samples, such as d and a): data.duplicates.exact=true, "
-        "data.split.by=content, or raise data.leaks.exact",
+        "found 0.5 (1 samples, such as d and a): remove copies by data.duplicates, "
+        "deal by content, or raise data.leaks.exact",
         "  data.leaks.near: expected at most 0.1 of the test split that nearly stand in training, "
         "found 0.5 (1 samples, such as f and b): data.duplicates.near={} to remove them, or "
         "data.split.by=content to keep them together, or raise data.leaks.near",

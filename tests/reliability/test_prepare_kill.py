@@ -16,7 +16,7 @@ from zafu.recipe import Recipe
 from zafu.work import Inline
 
 KILLS = 10
-MIXTURE = [{"files": [f"stdlib:**/{x}*.py"]} for x in "abcdefghilmpst"]
+MIXTURE = [{"files": [f"stdlib:**/{x}*.py"]} for x in "bcdht"]
 RECIPE = {
     "task": "language-modeling",
     "data": {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # pairs of ids
 _SAYS = {
-    "exact": ("stand in training too", "data.duplicates.exact=true, data.split.by=content"),
+    "exact": ("stand in training too", "remove copies by data.duplicates, deal by content"),
     "near": (
         "nearly stand in training",
         "data.duplicates.near={} to remove them, or data.split.by=content to keep them together",
