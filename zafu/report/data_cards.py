@@ -7,12 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from zafu.report import tables
 from zafu.report.element import Child, Element, h
 from zafu.report.folder import mapping, mappings, number, words
 from zafu.report.words import short
 
-LETTERS, LISTED = 400, 60  # of an excerpt; removed items
+LETTERS, LISTED, SUSPECTS = 400, 60, 20  # of an excerpt; removed items; suspected labels
 
 
 class Pictures(Protocol):
@@ -109,13 +111,16 @@ def suspects(said: Sequence[dict[str, Any]]) -> Element | None:
     if not said:
         return None
     rows: list[list[Child]] = []
-    for one in said[:LISTED]:
+    surest = sorted(said, key=lambda one: -np.nan_to_num(number(one.get("probability"))))
+    for one in surest[:SUSPECTS]:
         share = number(one.get("probability"))
         sure = f"{share:.1%}" if math.isfinite(share) else "–"
         given, suggested = words(one.get("given")), words(one.get("suggested"))
         rows.append([h("code", words(one.get("id"))), given, suggested, sure])
     heads = ["Sample", "Given", "Suggested", "Probability"]
-    title = f"{len(said):,} samples whose given class is improbable, by cross-validation"
+    title = (
+        f"{len(said):,} samples whose given class is improbable, by cross-validation; the surest"
+    )
     return h("section", h("h2", "Suspected labels"), tables.table(title, heads, rows))
 
 
