@@ -30,8 +30,8 @@ class Ray:
         if not jobs:
             return
         try:
-            import ray
-            from ray import cloudpickle, exceptions
+            import ray  # pyright: ignore[reportMissingImports]
+            from ray import cloudpickle, exceptions  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise MissingExtra("ray[data]", "ray") from None
         for name in plugins.load(map(Path, self.plugins)):
