@@ -260,7 +260,7 @@ def test_reading_that_holds_the_lock_of_python_stays_inline_without_processes() 
         return said[-1]
 
     said: list[Choice] = []
-    # A machine that was busy for the inline batches alone makes threads look faster: rare, not wrong.
+    # A machine that was busy for the inline batches alone makes threads look faster.
     assert any(choice().loader == Inline() for _ in range(5))
     assert "with threads" in said[-1].why
 
