@@ -12,8 +12,8 @@ BENCH_READY := $(BENCH_ENV)/.ready
 demo: $(DEMO_READY)  ## train a language model on Python's own sources, and look at its report
 	$(BIN)/zafu train zafu/recipes/python.yaml
 
-test: $(READY)  ## the whole suite
-	$(BIN)/pytest -n 2 --dist loadfile
+test: $(READY)  ## the whole suite; its examples are the same each time
+	$(BIN)/pytest -n 2 --dist loadfile --hypothesis-profile=ci
 
 check: $(READY)  ## style, types, layers, docs that are made from the code
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zafu.errors import RecipeError
@@ -21,6 +21,8 @@ plain = st.recursive(
 
 
 @given(plain)
+@example("\x85")
+@example({"a\u2028b": ["\u2029", " \x85 "]})
 def test_plain_data_survives_yaml(data: object) -> None:
     assert parse_yaml(to_yaml(data)).data == data
 

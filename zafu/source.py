@@ -198,12 +198,17 @@ def to_yaml(data: object) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
+_BREAKS = frozenset("\x85\u2028\u2029")
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes text that YAML 1.2 would read as a number or a word; keeps short lists on a line."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     style = None if isinstance(scalar(text), str) else "'"
+    if _BREAKS.intersection(text):  # they are line breaks to YAML 1.1, and would become spaces
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
