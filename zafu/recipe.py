@@ -19,6 +19,7 @@ from zafu.data.contract import Data
 from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
+from zafu.layout import Layout
 from zafu.models.contract import Model
 from zafu.source import Source, read
 from zafu.spec import Family, Spec, did_you_mean, digest_of, in_part, show
@@ -36,6 +37,8 @@ class Recipe(Spec):
     """The network."""
     fit: Fit
     """How its weights are found."""
+    layout: Layout = Layout()
+    """Over how many processes it is spread; the answer is the same."""
     evaluate: Evaluate = Evaluate()
     """How it is judged."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -85,6 +88,7 @@ class Recipe(Spec):
         code = [digest_file(Path(name)) for name in self.plugins]
         settings = self.dump()
         del settings["fit"]["loader"]  # it decides the time, not a byte
+        del settings["layout"]  # it decides who computes, not what
         return digest_of([settings, code] if code else settings)
 
     @property
@@ -199,6 +203,12 @@ def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
             yield Fault("fit.augment_backend", "the package cv2", "not installed", hint=hint)
 
 
+def _layout_fits(task: Task, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
+    batch = None if fit.batch == "all" else fit.batch
+    for fault in layout.refused(sizes=model.widths(), blocks=model.depth(), batch=batch):
+        yield replace(fault, path=f"layout.{fault.path}".rstrip("."))
+
+
 def _packages_are_there(
     task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate
 ) -> Iterator[Fault]:
@@ -220,6 +230,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,
+    _layout_fits,
     _packages_are_there,
 )
 

@@ -42,6 +42,14 @@ class Model(Family):
             module = self.build(signature)
         return sum(p.numel() for p in module.parameters())
 
+    def widths(self) -> dict[str, int]:
+        """The sizes, by the names of settings, that tensor parallelism divides; {}: it has no plan."""
+        return {}
+
+    def depth(self) -> int:
+        """How many blocks a pipeline may deal to its stages; 0: the model cannot be cut."""
+        return 0
+
     def hub_config(self, signature: Signature) -> dict[str, Any] | None:
         """The `config.json` with which `transformers` loads the weights, if it can."""
         return None

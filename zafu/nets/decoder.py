@@ -77,6 +77,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.heads * self.head_dim, shape.width, bias=False)
         self.q_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
         self.k_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
+        self.attend = attend  # replaced where a window is spread over processes
 
     def forward(
         self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None, mask: Tensor | None
@@ -90,7 +91,7 @@ class Attention(nn.Module):
         q, k = rotate(q.transpose(1, 2), rope), rotate(k.transpose(1, 2), rope)
         if past is not None:
             k, v = past.extend(k, v)
-        return self.o_proj(_attend(q, k, v, mask).transpose(1, 2).flatten(2))
+        return self.o_proj(self.attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
 
 class GatedMLP(nn.Module):
@@ -169,30 +170,43 @@ class Decoder(nn.Module):
 
         With a cache from `new_cache`, the tokens follow those of the earlier calls.
         """
-        pasts = cache or [None] * len(self.model.layers)
-        start = cache[0].length if cache else 0
-        x = self.model.embed_tokens(tokens)  # (batch, time, width)
-        x = functional.dropout(x, self.shape.dropout, self.training)
-        rope = self._rope(x, start)
+        x = self.enter(tokens)
         mask = None
         if self.shape.end is not None:
             mask = within_documents(tokens == self.shape.end, cache[0] if cache else None)
+        return self.leave(self.along(x, cache, mask))
+
+    def enter(self, tokens: Tensor) -> Tensor:
+        """The residual stream `(batch, time, width)` before the first block."""
+        x = self.model.embed_tokens(tokens)
+        return functional.dropout(x, self.shape.dropout, self.training)
+
+    def along(
+        self, x: Tensor, cache: list[Past] | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The residual stream after the blocks that are here."""
+        pasts = cache or [None] * len(self.model.layers)
+        positions = self.positions(x, cache[0].length if cache else 0)
+        cos, sin = rope_tables(positions, self.shape.width // self.shape.heads, self.shape.rope_base)
+        rope = cos.to(x.dtype), sin.to(x.dtype)
         for block, past in zip(self.model.layers, pasts, strict=True):
             x = run(block, x, rope, past, mask, recompute=self.recompute and cache is None)
+        return x
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Logits `(batch, time, vocab)` from the residual stream after the last block."""
         x = self.model.norm(x)
         if self.lm_head is None:
             return functional.linear(x, self.model.embed_tokens.weight)
         return self.lm_head(x)
 
+    def positions(self, x: Tensor, start: int) -> Tensor:
+        """The position in its window of each token that attention sees, `(time,)`."""
+        return torch.arange(start, start + x.shape[1], device=x.device)
+
     def new_cache(self) -> list[Past]:
         """An empty cache, one entry a layer, for decoding without gradients."""
         return [Past() for _ in self.model.layers]
-
-    def _rope(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        head_dim = self.shape.width // self.shape.heads
-        positions = torch.arange(start, start + x.shape[1], device=x.device)
-        cos, sin = rope_tables(positions, head_dim, self.shape.rope_base)
-        return cos.to(x.dtype), sin.to(x.dtype)
 
 
 def rope_tables(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
@@ -232,7 +246,7 @@ def within_documents(begins: Tensor, past: Past | None) -> Tensor:
     return (same & causal.tril(known.shape[1] - documents.shape[1]))[:, None]
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Causal attention `(batch, heads, time, head_dim)`; the queries are the last of the keys."""
     queries, keys = q.shape[2], k.shape[2]
     causal = mask is None and queries == keys
