@@ -1,0 +1,121 @@
+"""World: the processes of a layout, this one's place among them, and how they speak.
+
+Every group is made by every process in the same order, as torch wants it. What is said between
+processes is numbers and JSON, never a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from zafu.layout import AXES, Layout
+
+PATIENCE = timedelta(seconds=30)  # for one collective operation; then a rank is taken for hung
+
+
+class World:
+    """This process's place in a layout. Alone, every operation is the identity."""
+
+    def __init__(self, layout: Layout, rank: int = 0, device: torch.device | None = None) -> None:
+        self.layout, self.rank = layout, rank
+        self.device = device or torch.device("cpu")
+        self.place = layout.place(rank)
+        self._groups: dict[tuple[str, ...], dist.ProcessGroup] = {}
+
+    @cached_property
+    def alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.layout.world == 1
+
+    def degree(self, *axes: str) -> int:
+        """How many processes differ on these axes alone."""
+        return math.prod(getattr(self.layout, axis) for axis in axes)
+
+    def index(self, *axes: str) -> int:
+        """This process's number among them, from 0; the last axis that `AXES` names runs fastest."""
+        number = 0
+        for axis in (a for a in AXES if a in axes):
+            number = number * getattr(self.layout, axis) + self.place[axis]
+        return number
+
+    def group(self, *axes: str) -> dist.ProcessGroup | None:
+        """Those processes, in the order of their numbers; None where this one is alone in it."""
+        return self._groups.get(self._key(axes))
+
+    def add(self, values: Tensor, *axes: str) -> Tensor:
+        """In place: the sum of a tensor over the processes of some axes, the same bits on each."""
+        if group := self.group(*axes):
+            dist.all_reduce(values, group=group)
+        return values
+
+    def all_of(self, text: Any) -> list[Any]:
+        """What each process said, by rank, as plain data."""
+        if self.alone:
+            return [text]
+        said = torch.frombuffer(bytearray(json.dumps(text).encode()), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.layout.world)]
+        dist.all_gather(sizes, torch.tensor([len(said)]), group=self.group(*AXES))
+        most = max(int(size) for size in sizes)
+        padded = torch.zeros(most, dtype=torch.uint8)
+        padded[: len(said)] = said
+        found = [torch.zeros(most, dtype=torch.uint8) for _ in sizes]
+        dist.all_gather(found, padded, group=self.group(*AXES))
+        return [
+            json.loads(bytes(heard[: int(size)].tolist()))
+            for heard, size in zip(found, sizes, strict=True)
+        ]
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if not self.alone:
+            dist.barrier(group=self.group(*AXES))
+
+    def connect(self) -> None:
+        """Make the groups; torch's default group has the processes of the layout already."""
+        axes = [axis for axis in AXES if getattr(self.layout, axis) > 1]
+        for count in range(1, len(axes) + 1):
+            for chosen in combinations(axes, count):
+                seen: set[int] = set()
+                for rank in range(self.layout.world):
+                    if rank in seen:
+                        continue
+                    peers = self.layout.peers(rank, *chosen)
+                    seen.update(peers)
+                    made = dist.new_group(peers, timeout=PATIENCE)
+                    if self.rank in peers:
+                        self._groups[chosen] = made
+
+    def _key(self, axes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(a for a in AXES if a in axes and getattr(self.layout, a) > 1)
+
+
+@contextmanager
+def joined(layout: Layout, device: torch.device | None = None) -> Generator[World]:
+    """The world that the launcher's environment describes; alone where the layout is of one.
+
+    RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are those of torch's elastic launcher.
+    """
+    if layout.world == 1:
+        yield World(layout)
+        return
+    rank = int(os.environ["RANK"])
+    backend = "nccl" if device is not None and device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        world = World(layout, rank, device)
+        world.connect()
+        yield world
+    finally:
+        dist.destroy_process_group()
