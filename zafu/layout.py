@@ -93,7 +93,9 @@ class Layout(Spec):
             if all(here[a] == value for a, value in self.place(other).items() if a not in axes)
         ]
 
-    def refused(self, *, sizes: Mapping[str, int], blocks: int, batch: int | None) -> Iterable[Fault]:
+    def refused(
+        self, *, sizes: Mapping[str, int], blocks: int, batch: int | None
+    ) -> Iterable[Fault]:
         """Faults of these degrees with a model and a batch; paths are relative to the layout.
 
         `sizes` are those that `tensor` must divide, none if the model has no tensor plan; `blocks`

@@ -5,10 +5,11 @@ What is updated, averaged and saved are pieces; alone, a process holds each tens
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass
@@ -19,12 +20,12 @@ class Piece:
     the model. A process that has nothing of a tensor has a piece without elements.
     """
 
-    name: str
+    name: str  # of a tied tensor the first of its names
     own: Tensor  # plain, on the model's device
     shape: tuple[int, ...]  # of the whole tensor
     offset: tuple[int, ...]
     gradient: Callable[[], Tensor | None]  # of `own`, plain, as the last backward pass left it
-    copies: int = 1  # processes of one replica that hold this very piece
+    share: float = 1.0  # what it counts in a sum over one replica: 1 / processes that hold it
     first: bool = True  # whether this process is the first of all that hold it: it writes it
 
     @property
@@ -37,3 +38,29 @@ class Piece:
         for dim, (start, size) in enumerate(zip(self.offset, self.own.shape, strict=True)):
             whole = whole.narrow(dim, start, size)
         return whole
+
+
+class Held(NamedTuple):
+    """What this process holds of a model, and how it speaks of it with those that hold the rest."""
+
+    pieces: Sequence[Piece]
+    buffers: Mapping[str, Tensor]  # whole; those that are saved with the model
+    add: Callable[[Tensor], Tensor] | None = None  # a sum over one replica; None: all is here
+
+
+def held_by(module: nn.Module) -> Held:
+    """All of a module, held by this process alone."""
+    saved = module.state_dict(keep_vars=True)
+    return Held(pieces_of(module), {n: b for n, b in module.named_buffers() if n in saved})
+
+
+def pieces_of(module: nn.Module) -> list[Piece]:
+    """Each parameter of a module as the one piece that there is of it."""
+    return [
+        Piece(name, parameter, tuple(parameter.shape), (0,) * parameter.ndim, _gradient(parameter))
+        for name, parameter in module.named_parameters()
+    ]
+
+
+def _gradient(parameter: nn.Parameter) -> Callable[[], Tensor | None]:
+    return lambda: parameter.grad

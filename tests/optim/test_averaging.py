@@ -7,6 +7,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from zafu.optim.averaging import EMA, SWA, Average
 from zafu.optim.runtime.averaging import Averaging
+from zafu.pieces import held_by
 
 
 @settings(deadline=None)
@@ -21,6 +22,12 @@ def test_an_ema_is_the_mean_weighted_by_age(decay: float, values: list[float]) -
     ages = [decay**age for age in range(len(values))][::-1]
     weighted = sum(a * v for a, v in zip(ages, values, strict=True)) / sum(ages)
     assert mean == pytest.approx(weighted, abs=1e-8)
+
+
+def averaging_of(model: nn.Module, average: Average) -> Averaging:
+    held = held_by(model)
+    floats = {n: b for n, b in held.buffers.items() if b.is_floating_point()}
+    return Averaging({p.name: p.own for p in held.pieces} | floats, average)
 
 
 def walk(model: nn.Module, averaging: Averaging, steps: int) -> list[torch.Tensor]:
@@ -38,7 +45,7 @@ def walk(model: nn.Module, averaging: Averaging, steps: int) -> list[torch.Tenso
 
 def test_swa_is_torchs_averaged_model() -> None:
     model = nn.Linear(4, 3)
-    averaging, peer = Averaging(model, SWA(start=0.0)), AveragedModel(model)
+    averaging, peer = averaging_of(model, SWA(start=0.0)), AveragedModel(model)
 
     for _ in range(10):
         walk(model, averaging, 1)
@@ -50,7 +57,7 @@ def test_swa_is_torchs_averaged_model() -> None:
 
 def test_swa_takes_what_is_due_and_nothing_else() -> None:
     model = nn.Linear(4, 3)
-    averaging = Averaging(model, SWA(start=0.5, every=2))
+    averaging = averaging_of(model, SWA(start=0.5, every=2))
 
     visited = walk(model, averaging, 10)
 
@@ -60,7 +67,7 @@ def test_swa_takes_what_is_due_and_nothing_else() -> None:
 
 
 def test_before_anything_is_averaged_there_is_nothing_to_judge_instead() -> None:
-    averaging = Averaging(nn.Linear(1, 1), SWA())
+    averaging = averaging_of(nn.Linear(1, 1), SWA())
 
     averaging.add(0, 0.0)
 
@@ -72,7 +79,7 @@ def test_before_anything_is_averaged_there_is_nothing_to_judge_instead() -> None
 def test_saved_buffers_are_averaged_like_weights(average: Average) -> None:
     model = nn.BatchNorm1d(2)
     model.register_buffer("table", torch.ones(2), persistent=False)
-    averaging = Averaging(model, average)
+    averaging = averaging_of(model, average)
 
     averaging.add(0, 0.0)
 
@@ -82,7 +89,7 @@ def test_saved_buffers_are_averaged_like_weights(average: Average) -> None:
 
 def test_the_mean_of_bfloat16_weights_is_kept_in_float32() -> None:
     model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
-    averaging = Averaging(model, EMA(decay=0.999))
+    averaging = averaging_of(model, EMA(decay=0.999))
     nn.init.zeros_(model.weight)
     averaging.add(0, 0.0)
     nn.init.ones_(model.weight)

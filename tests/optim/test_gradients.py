@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from zafu.errors import RecipeError
 from zafu.optim.gradient import Clip, Noise
 from zafu.optim.runtime.gradients import add_noise, clip, norm
+from zafu.pieces import Piece, pieces_of
 
 shapes = st.lists(st.lists(st.integers(1, 9), max_size=3), min_size=1, max_size=5)
 
@@ -68,9 +69,31 @@ def test_a_clip_without_a_bound_is_refused() -> None:
 
 
 def noise(key: tuple[int, int], std: float = 1.0) -> Tensor:
-    gradients = [torch.zeros(50), torch.zeros(3, 50)]
-    add_noise(gradients, std, key=key)
-    return torch.cat([g.flatten() for g in gradients])
+    module = still(nn.utils.skip_init(nn.Linear, 50, 3))
+    add_noise(pieces_of(module), std, key=key)
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+
+def still(module: nn.Module) -> nn.Module:
+    """The same with gradients of 0."""
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    return module
+
+
+def test_whoever_holds_a_piece_adds_the_noise_of_that_piece() -> None:
+    whole = still(nn.Linear(6, 4))
+    (weight, bias), gradients = pieces_of(whole), []
+    for start in (0, 3):
+        own = nn.Parameter(torch.zeros(3, 6)[: 4 - start])
+        own.grad = torch.zeros_like(own)
+        piece = Piece("weight", own, (4, 6), (start, 0), lambda: None)
+        add_noise([piece], 0.5, key=(1, 2))
+        gradients.append(own.grad)
+
+    add_noise([weight, bias], 0.5, key=(1, 2))
+
+    assert torch.equal(torch.cat(gradients), whole.weight.grad)
 
 
 def test_noise_is_a_function_of_seed_and_step() -> None:
@@ -100,9 +123,11 @@ def test_the_variance_of_noise_fades_as_in_its_paper(step: int, eta: float, gamm
 
 
 def test_noise_is_normal_with_this_deviation() -> None:
-    gradients = [torch.zeros(200_000)]
+    module = still(nn.Linear(1000, 200, bias=False))
 
-    add_noise(gradients, 0.3, key=(0, 0))
+    add_noise(pieces_of(module), 0.3, key=(0, 0))
+
+    gradients = [module.weight.grad]
 
     # four standard errors of a mean and of a deviation of 200,000 draws
     assert gradients[0].mean().item() == pytest.approx(0, abs=4 * 0.3 / 200_000**0.5)

@@ -65,12 +65,12 @@ class Ranks:
         return {"error": f"a process ended with {process.wait()}"}
 
     def _start(self) -> None:
-        store = tempfile.mktemp()  # torch wants a name that does not exist
+        store = Path(tempfile.mkdtemp()) / "store"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         environment["PYTHONPATH"] = str(Path(__file__).parents[2])
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(rank), str(self.size), store],
+                [sys.executable, "-c", SERVE, str(rank), str(self.size), str(store)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -44,7 +44,7 @@ class World:
         return math.prod(getattr(self.layout, axis) for axis in axes)
 
     def index(self, *axes: str) -> int:
-        """This process's number among them, from 0; the last axis that `AXES` names runs fastest."""
+        """This process's number among them, from 0; the last axis in `AXES` runs fastest."""
         number = 0
         for axis in (a for a in AXES if a in axes):
             number = number * getattr(self.layout, axis) + self.place[axis]

@@ -3,8 +3,10 @@
 # torch's operations on lists have no public names
 # pyright: reportPrivateImportUsage=false
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zafu.optim.averaging import Average
 
@@ -12,18 +14,13 @@ from zafu.optim.averaging import Average
 class Averaging:
     """A weighted mean of the states that a model went through.
 
-    Besides parameters it covers the floating-point buffers that are saved with the model.
+    `own` are its tensors by name, those of which a mean is kept.
     """
 
-    def __init__(self, model: nn.Module, average: Average) -> None:
+    def __init__(self, own: Mapping[str, Tensor], average: Average) -> None:
         self.count = 0  # states in the mean
         self._average = average
-        saved = model.state_dict(keep_vars=True)
-        self._own = {
-            name: tensor
-            for name, tensor in [*model.named_parameters(), *model.named_buffers()]
-            if name in saved and tensor.is_floating_point()
-        }
+        self._own = own
         # in bfloat16 a small weight would leave the mean where it is
         self._dtypes = [torch.promote_types(t.dtype, torch.float32) for t in self._own.values()]
         self._mean: dict[str, Tensor] = {}

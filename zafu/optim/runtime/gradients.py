@@ -4,11 +4,13 @@
 # pyright: reportPrivateImportUsage=false
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from zafu.optim.gradient import Clip
+from zafu.pieces import Piece
 
 
 def norm(tensors: list[Tensor]) -> Tensor:
@@ -23,10 +25,25 @@ def norm(tensors: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
 
-def clip(gradients: list[Tensor], bounds: Clip, *, total: Tensor) -> None:
+def squared_norm(tensors: list[Tensor], shares: list[float], *, like: Tensor) -> Tensor:
+    """The sum of squares, each tensor's times its share, in double; on the device of `like`."""
+    if not tensors:
+        return torch.zeros((), dtype=torch.float64, device=like.device)
+    squares = torch.stack(torch._foreach_norm(tensors)).double().square()
+    return (squares * squares.new_tensor(shares)).sum()
+
+
+def clip(
+    gradients: list[Tensor],
+    bounds: Clip,
+    *,
+    total: Tensor,
+    norm: Callable[[list[Tensor]], Tensor] = norm,
+) -> None:
     """In place: bring each number below `bounds.value`, then all together below `bounds.norm`.
 
-    `total` is their norm. The same as `clip_grad_value_` and `clip_grad_norm_` of torch.
+    `total` is their norm, as `norm` gives it. The same as `clip_grad_value_` and `clip_grad_norm_`
+    of torch.
     """
     if bounds.value is not None:
         torch._foreach_clamp_min_(gradients, -bounds.value)
@@ -39,13 +56,16 @@ def clip(gradients: list[Tensor], bounds: Clip, *, total: Tensor) -> None:
     torch._foreach_mul_(gradients, (bounds.norm / (total + 1e-6)).clamp(max=1.0))
 
 
-def add_noise(gradients: list[Tensor], std: float, *, key: tuple[int, int]) -> None:
-    """In place: add normal noise that is a function of the key, a seed and a step."""
-    if not gradients:
-        return
-    digest = hashlib.blake2b(f"gradient noise {key}".encode(), digest_size=8).digest()
-    device = gradients[0].device
-    generator = torch.Generator(device).manual_seed(int.from_bytes(digest) >> 1)
-    for g in gradients:
-        noise = torch.randn(g.shape, generator=generator, device=device, dtype=g.dtype)
-        g.add_(noise, alpha=std)
+def add_noise(pieces: Sequence[Piece], std: float, *, key: tuple[int, int]) -> None:
+    """In place: add to gradients that are there normal noise that is a function of the key and of names.
+
+    The key is a seed and a step. Whoever holds a piece adds the same numbers to it.
+    """
+    for piece in pieces:
+        if (g := piece.own.grad) is None:
+            continue
+        text = f"gradient noise {key} {piece.name}"
+        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+        generator = torch.Generator(g.device).manual_seed(int.from_bytes(digest) >> 1)
+        noise = torch.randn(piece.shape, generator=generator, device=g.device, dtype=g.dtype)
+        g.add_(piece.of(noise), alpha=std)

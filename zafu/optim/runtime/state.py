@@ -86,7 +86,9 @@ def _groups(optimizers: Optimizers) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _named(group: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    yield from zip(group["param_names"], group["params"], strict=True)
+    """The parameters of which something is here: others are never moved, and have no state."""
+    named = zip(group["param_names"], group["params"], strict=True)
+    yield from ((name, parameter) for name, parameter in named if parameter.numel())
 
 
 def _shapes(

@@ -1,6 +1,6 @@
 """Update: everything between a gradient and the next weights. Read `gradients`, then `step`."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,17 +16,19 @@ from zafu.optim.gradient import Clip, Noise
 from zafu.optim.penalties import Penalty
 from zafu.optim.runtime import state
 from zafu.optim.runtime.averaging import Averaging
-from zafu.optim.runtime.gradients import add_noise, clip, norm
+from zafu.optim.runtime.gradients import add_noise, clip, norm, squared_norm
 from zafu.optim.runtime.parameters import matching, names_of, parameter_groups
 from zafu.optim.runtime.schedule_free import ScheduleFreeAdamW
 from zafu.optim.schedules import Schedule
+from zafu.pieces import Held, Piece, held_by
 
 
 class Update:
     """Changes a model's weights by the gradients that they hold.
 
-    Raises RecipeError where a pattern of names matches nothing, Refused where the optimizer cannot
-    move this model.
+    `held` is what this process has of the weights, by default all. `model` then gives names and
+    roles alone, and may be without memory. Raises RecipeError where a pattern of names matches
+    nothing, Refused where the optimizer cannot move this model.
     """
 
     def __init__(  # as many parameters as a recipe has keys for what happens here
@@ -40,6 +42,7 @@ class Update:
         noise: Noise | None = None,
         average: Average | None = None,
         seed: int,
+        held: Held | None = None,
     ) -> None:
         if faults := [
             replace(f, path=f"fit.{f.path}") for f in clashes(optimizer, penalties, average)
@@ -50,18 +53,27 @@ class Update:
         self._clip = clip
         self._noise = noise
         self._seed = seed
-        self._optimizers = tuple(optimizer.build(parameter_groups(model, optimizer)))
+        groups = parameter_groups(model, optimizer)
+        names = names_of(model)
+        self._pieces, buffers, self._add = held or held_by(model)
+        here = {piece.name: piece for piece in self._pieces}
+        own = {p: here[aliases[0]].own for p, aliases in names.items() if aliases[0] in here}
+        for group in groups:
+            group["params"] = [(n, here[n].own) for n, _ in group["params"] if n in here]
+        self._optimizers = tuple(optimizer.build([g for g in groups if g["params"]]))
         # (group, its learning rate before the schedule)
         self._rates = [(g, float(g["lr"])) for o in self._optimizers for g in o.param_groups]
         self._factor = 1.0
-        names = names_of(model)
-        self._parameters = [p for p in names if p.requires_grad]
-        self._weights = [p for p in self._parameters if p.ndim >= 2]
+        self._trained = [here[a[0]] for p, a in names.items() if p in own and p.requires_grad]
+        self._apart = self._trained if held else []  # where a gradient must be fetched first
+        self._weights = [piece for piece in self._trained if len(piece.shape) >= 2]
         self._penalized = [
-            (penalty, self._covered(names, penalty, path=f"fit.penalties.{index}.match"))
+            (penalty, self._covered(names, own, penalty, path=f"fit.penalties.{index}.match"))
             for index, penalty in enumerate(penalties)
         ]
-        self._averaging = Averaging(model, average) if average else None
+        averaged = {piece.name: piece.own for piece in self._pieces}
+        averaged |= {name: b for name, b in buffers.items() if b.is_floating_point()}
+        self._averaging = Averaging(averaged, average) if average else None
 
     def gradients(self, step: int) -> Tensor:
         """In place: add penalties and noise to the gradients, and clip them.
@@ -69,18 +81,21 @@ class Update:
         Their norm before clipping, a tensor without dims that may still be in the making. `step`
         counts from 0.
         """
+        for piece in self._apart:
+            piece.own.grad = piece.gradient() if piece.own.numel() else None
         if self._penalized:
             with torch.no_grad():
                 for penalty, parts in self._penalized:
                     for _, weights in parts:
                         moved = [w for w in weights if w.grad is not None]
                         penalty.add_gradients([*moved], _gradients(moved))
-        gradients = _gradients(self._parameters)
+        moved = [piece for piece in self._trained if piece.own.grad is not None]
+        gradients = _gradients([piece.own for piece in moved])
         if self._noise:
-            add_noise(gradients, self._noise.std(step), key=(self._seed, step))
-        total = norm(gradients)
+            add_noise(moved, self._noise.std(step), key=(self._seed, step))
+        total = self._norm(moved, gradients)
         if self._clip:
-            clip(gradients, self._clip, total=total)
+            clip(gradients, self._clip, total=total, norm=lambda g: self._norm(moved, g))
         return total
 
     def step(self, step: int, progress: float) -> float:
@@ -107,8 +122,8 @@ class Update:
 
     def discard(self) -> None:
         """In place: drop the gradients, as after a step that is not to be taken."""
-        for parameter in self._parameters:
-            parameter.grad = None
+        for piece in self._trained:
+            piece.own.grad = None
 
     @contextmanager
     def evaluating(self) -> Generator[None]:
@@ -162,12 +177,29 @@ class Update:
 
     def measurements(self) -> dict[str, float]:
         """The norm of all weights (not norms and biases), and the share of them that is 0."""
-        weights = [w.detach() for w in self._weights]
-        if not weights:
+        if not self._weights:
             return {}
-        many = sum(w.numel() for w in weights)
-        zeros = many - int(torch.stack([w.count_nonzero() for w in weights]).sum())
-        return {"weight_norm": float(norm(weights)), "zero_share": zeros / many}
+        weights = [piece.own.detach() for piece in self._weights]
+        zeros, many = self._counted(self._weights, weights)
+        return {
+            "weight_norm": float(self._norm(self._weights, weights)),
+            "zero_share": zeros / many,
+        }
+
+    def _norm(self, pieces: list[Piece], tensors: list[Tensor]) -> Tensor:
+        """The norm of all that the pieces are pieces of, for tensors that lie as they do."""
+        if self._add is None:
+            return norm(tensors)
+        squares = squared_norm(tensors, [piece.share for piece in pieces], like=self._pieces[0].own)
+        return self._add(squares).sqrt().float()
+
+    def _counted(self, pieces: list[Piece], tensors: list[Tensor]) -> tuple[float, float]:
+        """How many numbers of all are 0, and how many there are."""
+        shares = [(piece.share, tensor) for piece, tensor in zip(pieces, tensors, strict=True)]
+        zeros = sum(share * (t.numel() - int(t.count_nonzero())) for share, t in shares)
+        counts = torch.tensor([zeros, sum(s * t.numel() for s, t in shares)], dtype=torch.float64)
+        zeros, many = (self._add(counts) if self._add else counts).tolist()
+        return zeros, many
 
     def _judged(self) -> dict[Tensor, Tensor]:
         if self._averaging:
@@ -179,14 +211,19 @@ class Update:
         return judged
 
     def _covered(
-        self, names: dict[nn.Parameter, tuple[str, ...]], penalty: Penalty, *, path: str
-    ) -> list[tuple[dict[str, Any], list[nn.Parameter]]]:
+        self,
+        names: dict[nn.Parameter, tuple[str, ...]],
+        own: dict[nn.Parameter, Tensor],
+        penalty: Penalty,
+        *,
+        path: str,
+    ) -> list[tuple[dict[str, Any], list[Tensor]]]:
         """The weights that a penalty covers, by the group from which they have their lr."""
         large = {p: aliases for p, aliases in names.items() if p.ndim >= 2}
-        chosen = set(matching(large, penalty.match, path=path))
+        chosen = {own[p] for p in matching(large, penalty.match, path=path) if p in own}
         parts = [(group, [p for p in group["params"] if p in chosen]) for group, _ in self._rates]
         return [(group, weights) for group, weights in parts if weights]
 
 
-def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [p.grad for p in parameters if p.grad is not None]
