@@ -15,6 +15,7 @@ from zafu.loading.contract import Loader
 from zafu.loading.inline import Inline
 from zafu.loading.requests import in_order
 from zafu.measure import Measurement
+from zafu.parallel.spread import ALONE, Spread
 from zafu.reading import plain
 from zafu.signals import Stop
 from zafu.task import Task
@@ -28,22 +29,31 @@ def answers(
     batch: int,
     most: int | None = None,
     loader: Loader = Inline(),  # noqa: B008  (a frozen value)
+    spread: Spread = ALONE,
 ) -> Generator[np.ndarray]:
     """What judging needs of each sample, `(samples, k)`, batch by batch.
 
-    Between batches the model is as it was, so that whoever iterates may stop at any time.
+    Between batches the model is as it was, so that whoever iterates may stop at any time. Ranks
+    deal the batches among them, and each hears all answers.
     """
     device = next(model.parameters()).device
     total = min(len(split), most or len(split))
-    with loader.open(plain(split).source, in_order(total, batch)) as batches:
-        for read in batches:
+    requests = list(in_order(total, batch))
+    index, of = spread.dealt
+    rounds = range(0, len(requests), of)
+    own = (requests[min(start + index, len(requests) - 1)] for start in rounds)
+    without = torch.inference_mode if spread.world.alone else torch.no_grad
+    with loader.open(plain(split).source, own) as batches:
+        for start, read in zip(rounds, batches, strict=True):
             samples = read.to(device)
             training = model.training
             model.eval()
-            with torch.inference_mode():
+            with without():
                 answer = task.answer(model(*samples.inputs), samples.targets)
             model.train(training)
-            yield answer.cpu().numpy()
+            sizes = [len(request.ids) for request in requests[start : start + of]]
+            spread.settle()
+            yield from (rows.cpu().numpy() for rows in spread.heard(answer, sizes))
 
 
 def verdict(task: Task, split: Split, found: list[np.ndarray]) -> dict[str, Measurement]:

@@ -26,8 +26,9 @@ from zafu.errors import NonFinite
 from zafu.fit import Fit
 from zafu.loading.contract import Batches, Request, Say
 from zafu.loading.order import Order
-from zafu.loading.requests import pieces, steps
+from zafu.loading.requests import Part, dealt, pieces, steps
 from zafu.optim.runtime.update import Update
+from zafu.parallel.spread import ALONE, Spread
 from zafu.reading import Reading, plain
 from zafu.task import Task
 
@@ -77,6 +78,16 @@ class Objective(NamedTuple):
     spec: Fit
     seed: int
     reading: Reading | None = None  # None: the samples of the split as they are
+    spread: Spread = ALONE
+
+    def factors(self, request: Request, targets: int, progress: Progress) -> list[float]:
+        """The factor on the loss of each of these micro-batches."""
+        return [part.counts * progress.scale / targets for part in self.parts(request)]
+
+    def parts(self, request: Request) -> list[Part]:
+        """What this process does of a step, in micro-batches."""
+        index, of = self.spread.dealt
+        return dealt(request, self.spec.micro_batch, index=index, of=of)
 
 
 class Stream(NamedTuple):
@@ -100,7 +111,7 @@ def fit(
     size, total = budget(split, spec)
     order = Order(len(split), objective.seed, split.portions)
     wanted, ahead = tee(steps(order, progress.samples, size, total))
-    requests = (part for request in ahead for part in pieces(request, spec.micro_batch))
+    requests = (part.request for request in ahead for part in objective.parts(request))
     with spec.loader.open(read_by(objective).source, requests, say) as batches:
         yield from updates(objective, update, progress, Stream(wanted, batches, total))
 
@@ -119,10 +130,11 @@ def updates(
         if not model.training:
             model.train()
         given = arrived(objective, request, stream.batches, device)
-        loss, waited = backward(objective, given, targets, progress, device=device)
+        factors = objective.factors(request, targets, progress)
+        loss, waited = backward(objective, given, factors, progress, device=device)
         grad_norm = update.gradients(progress.step)
         before_update = perf_counter()
-        mean, norm, lr = loss.item() / targets, grad_norm.item(), 0.0
+        mean, norm, lr = objective.spread.total(loss).item() / targets, grad_norm.item(), 0.0
         if finite := math.isfinite(mean) and math.isfinite(norm):
             lr = update.step(progress.step, share)
         else:
@@ -132,7 +144,7 @@ def updates(
         progress.step += 1
         progress.samples += len(ids)
         end = perf_counter()
-        progress.seconds += end - begin
+        progress.seconds += objective.spread.firsts(end - begin) if spec.seconds else end - begin
         yield Step(
             number=progress.step,
             loss=mean,
@@ -161,33 +173,37 @@ def arrived(
 ) -> Iterator[Batch]:
     """The micro-batches of one step on the device, each when it is asked for."""
     reading = read_by(objective)
-    for part, batch in zip(pieces(request, objective.spec.micro_batch), batches, strict=False):
-        yield reading.arrived(batch, part, device)
+    for part, batch in zip(objective.parts(request), batches, strict=False):
+        yield reading.arrived(batch, part.request, device)
 
 
 def backward(
     objective: Objective,
     batches: Iterator[Batch],
-    targets: int,
+    factors: list[float],
     progress: Progress,
     *,
     device: torch.device,
 ) -> tuple[Tensor, float]:
     """Add the gradients of the step's mean loss to the model; its summed loss, seconds for data.
 
-    The step comes in micro-batches; each adds its share of one mean over all targets.
+    The step comes in micro-batches; each adds its share of one mean over all targets. `factors`
+    are those on their losses; 0: such a micro-batch is there to meet the other ranks only.
     """
-    model, task, spec, seed = objective.model, objective.task, objective.spec, objective.seed
+    model, spread, spec = objective.model, objective.spread, objective.spec
+    (rank, of), last = spread.drawn, len(factors) - 1
     losses: list[Tensor] = []
     waited, begin = 0.0, perf_counter()
     for index, batch in enumerate(batches):
         waited += perf_counter() - begin
-        seed_dropout(key(seed, progress.step, index), device)
-        with arithmetic(spec, device):
-            loss = task.loss(model, batch)
-        loss.backward(loss.new_full((), progress.scale / targets))
-        losses.append(loss.detach())
+        seed_dropout(key(objective.seed, progress.step, index * of + rank), device)
+        with spread.passing(last=index == last):
+            with arithmetic(spec, device):
+                loss = spread.loss(objective.task, model, batch)
+            loss.backward(loss.new_full((), factors[index]))
+        losses.append(loss.detach() if factors[index] else loss.detach() * 0)
         begin = perf_counter()
+    spread.finish()
     if progress.scale != 1:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
@@ -204,7 +220,8 @@ def refuse(objective: Objective, request: Request, progress: Progress, *, loss: 
     searching = spec.precision == "fp16" and progress.scale > 1 and math.isfinite(loss)
     if searching or (spec.on_nonfinite == "skip" and progress.skipped <= MOST_SKIPS):
         return
-    where = diagnose(objective, request, progress)
+    alone = objective.spread.world.alone  # else a rank can't repeat a step without the others
+    where = diagnose(objective, request, progress) if alone else "a loss or gradient is not finite"
     again = f" ({progress.skipped} steps in a row)" if progress.skipped > 1 else ""
     raise NonFinite(
         f"step {progress.step + 1}: {where}{again}; the update was not applied. "
@@ -214,7 +231,7 @@ def refuse(objective: Objective, request: Request, progress: Progress, *, loss: 
 
 def diagnose(objective: Objective, request: Request, progress: Progress) -> str:
     """Repeat a step, which is a function of its seed, to find what is not finite first."""
-    model, task, split, spec, seed, _ = objective
+    model, task, split, spec, seed, *_ = objective
     ids, reading = request.ids, read_by(objective)
     targets = split.count(ids)
     device = next(model.parameters()).device

@@ -6,6 +6,7 @@ must survive a crash is written by it; nothing depends on who listens.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
@@ -22,9 +23,11 @@ from zafu.checkpoint import State
 from zafu.errors import DataError, DiskFull, Interrupted, RecipeError, Refused
 from zafu.evaluation.contract import Baseline
 from zafu.judge import answers, unless_stopped, verdict
+from zafu.layout import Layout
 from zafu.loading.contract import Loader
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
+from zafu.parallel.world import joined
 from zafu.recipe import Recipe
 from zafu.report.page import write as write_report
 from zafu.run import Run, foresee, prepared
@@ -95,9 +98,13 @@ def events(run: Run) -> Iterator[Event]:
         raise RecipeError(faults)
     for tracker in run.recipe.fit.trackers:
         tracker.ready()
+    rank = refuse_other_world(run.recipe.layout)
     with ExitStack() as stack:
-        stack.enter_context(artifact.only_writer(run.folder))
         stop = stack.enter_context(stoppable())
+        if rank > 0:
+            yield from follow(run, stop, stack)
+            return
+        stack.enter_context(artifact.only_writer(run.folder))
         changed = run.begin()
         try:
             run.say("running")
@@ -107,12 +114,23 @@ def events(run: Run) -> Iterator[Event]:
                     f"the environment of this run has changed ({'; '.join(changed)}): {text}"
                 )
             data = yield from prepare(run, stop)
-            session = yield from opened(run, data, stop, stack)
-            yield from training.steps(session)
-            yield from finish(session, data)
+            with ExitStack() as together:
+                session = yield from opened(run, data, stop, together)
+                yield from training.steps(session)
+                if alone := session.objective.spread.world.alone:
+                    yield from finish(session, data)
+            if not alone:  # from here on one process is enough
+                yield from finish(reopened(run, data, stop, stack), data)
         except BaseException as error:
             note_end(run, error)
             raise
+
+
+def follow(run: Run, stop: Stop, stack: ExitStack) -> Iterator[Event]:
+    """Train beside the first rank, which keeps the records and does what comes after training."""
+    data = prepared(run.recipe, run.folder.parent, stopped=lambda: stop.signal)
+    session = yield from opened(run, data, stop, stack)
+    yield from training.steps(session)
 
 
 def prepare(run: Run, stop: Stop) -> Iterator[Event]:
@@ -131,14 +149,20 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     refuse_misfit(recipe, run.folder, signature)
     if stop:
         raise Interrupted(f"{stop.signal}: nothing was trained yet; run the same command again")
-    model, update = training.build(run, signature)
-    checkpoint.sweep(run.checkpoints)
-    metrics = stack.enter_context(Metrics(run.folder / "metrics.jsonl"))
+    world = stack.enter_context(joined(recipe.layout, training.device_of(recipe.fit)))
+    model, update, spread = training.build(run, signature, world)
+    first = world.rank == 0
+    if first:
+        checkpoint.sweep(run.checkpoints)
+    world.wait()
+    record = "metrics.jsonl" if first else f"ranks/{world.rank}.jsonl"
+    metrics = stack.enter_context(Metrics(run.folder / record))
     notes: list[str] = []
     found = checkpoint.resume(
         run.checkpoints,
         model,
         update,
+        spread,
         needs_best=training.patience_of(run),
         note=notes.append,
     )
@@ -150,11 +174,11 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     split = recipe.data.open(data, "train")
     device = next(model.parameters()).device
     read = reading.training(recipe, run.folder / "recipe.yaml", data, device=device)
-    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read)
+    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
     validation = recipe.data.open(data, "validation")
     session = Session(run, objective, update, state, metrics, stop, validation)
     session.saved = asdict(state) if found else None
-    for tracker in recipe.fit.trackers:
+    for tracker in recipe.fit.trackers if first else ():
         log = tracker.open(run.folder, name=run.name, recipe=recipe.dump(), step=session.step)
         stack.callback(log.close)
         session.logs.append(log)
@@ -162,6 +186,30 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     count = sum(p.numel() for p in model.parameters())
     yield Began(run, count, len(split), total, state.progress.samples, str(device))
     return session
+
+
+def reopened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Session:
+    """The trained model whole in this process alone, as the newest checkpoint has it."""
+    recipe = run.recipe
+    signature = Signature.parse(artifact.read_json(data / "signature.json"))
+    model, update, spread = training.build(run, signature)
+    newest = checkpoint.complete(run.checkpoints)[-1]
+    state = checkpoint.load(newest, model, update)
+    split, validation = (recipe.data.open(data, name) for name in ("train", "validation"))
+    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, None, spread)
+    metrics = stack.enter_context(Metrics(run.folder / "metrics.jsonl"))
+    return Session(run, objective, update, state, metrics, stop, validation)
+
+
+def refuse_other_world(layout: Layout) -> int:
+    """This process's rank; raises Refused unless the launcher started as many as the layout has."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if layout.world == started:
+        return int(os.environ.get("RANK", "0"))
+    expected = f"the layout has {layout.world} processes, the launcher started {started}"
+    others = layout.world // layout.data
+    hint = f"; set layout.data={started // others}" if started % others == 0 else ""
+    raise Refused(f"layout: {expected}{hint}")
 
 
 def finish(session: Session, data: Path) -> Iterator[Event]:

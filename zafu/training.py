@@ -28,7 +28,10 @@ from zafu.loading.contract import Choice, Loader
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
 from zafu.nets.depth import Recomputing
+from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
+from zafu.parallel.spread import ALONE, Spread
+from zafu.parallel.world import World
 from zafu.run import Run
 from zafu.signals import Stop
 from zafu.signature import Signature
@@ -78,6 +81,16 @@ class Session:
         return self.state.progress.step
 
     @property
+    def first(self) -> bool:
+        """Whether this is the rank that keeps the run's records."""
+        return self.objective.spread.world.rank == 0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether any rank was asked to stop, the same on all."""
+        return self.objective.spread.any(bool(self.stop))
+
+    @property
     def reader(self) -> Loader:
         """Who reads what is judged."""
         return (self.chosen or self.run.recipe.fit.loader).nearby()
@@ -88,8 +101,13 @@ class Session:
         return loop.budget(self.objective.split, self.run.recipe.fit)
 
 
-def build(run: Run, signature: Signature) -> tuple[nn.Module, Update]:
-    """The recipe's model with fresh weights on its device, and what updates it."""
+def build(
+    run: Run, signature: Signature, world: World | None = None
+) -> tuple[nn.Module, Update, Spread]:
+    """The recipe's model with fresh weights on its device, what updates it, and who helps.
+
+    All weights are drawn on each rank, from the same seed, before a rank keeps its own.
+    """
     recipe, spec = run.recipe, run.recipe.fit
     if spec.threads:
         torch.set_num_threads(spec.threads)
@@ -101,10 +119,18 @@ def build(run: Run, signature: Signature) -> tuple[nn.Module, Update]:
             raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
         model.recompute = True
     model.to(device_of(spec))
+    parameter_groups(model, spec.optimizer)  # what does not move is known before it is spread
+    names, spread = model, ALONE
+    if world is not None and not world.alone:
+        from zafu.parallel.ranks import Ranks
+
+        with torch.device("meta"):
+            names = recipe.model.build(signature)
+        spread = Ranks(model, world)
     if spec.compile:
         model.compile()
     update = Update(
-        model,
+        names,
         optimizer=spec.optimizer,
         schedule=spec.schedule,
         penalties=spec.penalties,
@@ -112,8 +138,9 @@ def build(run: Run, signature: Signature) -> tuple[nn.Module, Update]:
         noise=spec.noise,
         average=spec.average,
         seed=recipe.seed,
+        held=spread.held,
     )
-    return model, update
+    return model, update, spread
 
 
 def device_of(spec: Fit) -> torch.device:
@@ -132,7 +159,7 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
     state = session.state
     if state.pending:
         yield from evaluate(session)
-    if session.stop:  # nothing was done since the last checkpoint, or an evaluation is pending
+    if session.stopping:  # nothing was done since the last checkpoint, or a pending evaluation
         raise Interrupted(f"{session.stop.signal}: run the same command again to go on")
     if state.stopped:
         return
@@ -148,9 +175,10 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
             if evaluation_due(session, step):
                 state.pending = True
                 yield from evaluate(session)
-            if session.stop or save_due(session):
+            stopping = session.stopping
+            if stopping or save_due(session):
                 save(session)
-            if session.stop:
+            if stopping:
                 raise Interrupted(
                     f"{session.stop.signal}: step {step.number} is saved; "
                     "run the same command again to go on"
@@ -186,8 +214,10 @@ def evaluate(session: Session) -> Iterator[Judged]:
                 batch=settings.batch,
                 most=settings.during,
                 loader=session.reader,
+                spread=session.objective.spread,
             ),
-            session.stop,
+            # ranks that wait for each other can't leave an evaluation one by one
+            session.stop if session.objective.spread.world.alone else Stop(),
         )
     if found is None:
         return
@@ -235,16 +265,18 @@ def save(session: Session) -> None:
         return
     log(session)
     session.metrics.sync()
-    run, state = session.run, session.state
+    run, state, spread = session.run, session.state, session.objective.spread
     model, update = session.objective.model, session.update
     facts = {"recipe": run.recipe.identity(), "data": state.data}
-    checkpoint.save(run.checkpoints, model, update, state, **facts)
+    checkpoint.save(run.checkpoints, model, update, state, spread, **facts)
     pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
-    checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
+    if session.first:
+        checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
     session.saved, session.saved_at = now, perf_counter()
     row = {"step": session.step, "saved": True, "seconds": session.saved_at - begun}
     session.metrics.append(row)
-    run.say("running", step=session.step, seconds=state.progress.seconds)
+    if session.first:
+        run.say("running", step=session.step, seconds=state.progress.seconds)
 
 
 def log(session: Session) -> None:
@@ -303,7 +335,8 @@ def save_due(session: Session) -> bool:
     every = session.run.recipe.fit.save_every
     if every:
         return session.step % every == 0
-    return perf_counter() - session.saved_at > SECONDS_BETWEEN_SAVES
+    spread = session.objective.spread
+    return spread.any(session.first and perf_counter() - session.saved_at > SECONDS_BETWEEN_SAVES)
 
 
 def patience_of(run: Run) -> bool:

@@ -81,7 +81,7 @@ def parts(recipe: Recipe, folder: Path) -> Parts:
     run = Run(folder / "parts", recipe)
     data = prepared(recipe, folder)
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update = training.build(run, signature)
+    model, update, _ = training.build(run, signature)
     split = recipe.data.open(data, "train")
     return Parts(Objective(model, recipe.task, split, recipe.fit, recipe.seed), update)
 

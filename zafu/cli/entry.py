@@ -17,6 +17,7 @@ VERBS = {
     "prepare": "clean, split and encode the data of a recipe, and say what was done",
     "data": "fetch sets to start from; one HTML page about a recipe's data",
     "train": "carry a recipe to a finished model; go on where it stopped",
+    "verify-layout": "prove that a layout computes what one process computes",
     "evaluate": "judge a finished model on a split or on a file of yours",
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",
@@ -75,7 +76,7 @@ def _run(words: list[str]) -> int:
         hint = did_you_mean(name, VERBS) or f"verbs: {', '.join(VERBS)}"
         print(f"zafu: there is no verb {name!r}; {hint}", file=sys.stderr)
         return 2
-    verb = cast(Verb, import_module(f"zafu.cli.{name}"))
+    verb = cast(Verb, import_module(f"zafu.cli.{name.replace('-', '_')}"))
     parser = argparse.ArgumentParser(
         prog=f"zafu {name}",
         description=f"{VERBS[name][0].upper()}{VERBS[name][1:]}.",
@@ -84,10 +85,12 @@ def _run(words: list[str]) -> int:
         allow_abbrev=False,
     )
     verb.arguments(parser)
-    return verb.run(parser.parse_intermixed_args(rest))  # overrides may follow options
+    parsed = parser.parse_intermixed_args(rest)  # overrides may follow options
+    parsed.words = rest
+    return verb.run(parsed)
 
 
 def _overview() -> str:
     lines = ["usage: zafu VERB …", "", "From a recipe to a model: exact, foreseen, measured.", ""]
-    lines += [f"  {name:10}{text}" for name, text in VERBS.items()]
+    lines += [f"  {name:14}{text}" for name, text in VERBS.items()]
     return "\n".join([*lines, "", "zafu VERB --help shows options and an example.", "", EPILOG])

@@ -7,6 +7,7 @@ import ctypes
 import platform
 
 from zafu.cli import options
+from zafu.parallel import local
 
 EXAMPLE = """\
   zafu train digits.yaml
@@ -24,10 +25,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Train to the end, drawing progress."""
     run = options.run_of(arguments)
     keep_memory()
+    world = run.recipe.layout.world
+    if world > 1 and not local.launched():
+        words = ["train", *arguments.words]
+        return local.run(world, words, logs=run.folder / "ranks")
+    local.end_with_launcher()
     from zafu.cli.show import show  # torch is loaded when the recipe is known to be sound
     from zafu.pipeline import events
 
-    show(events(run), quiet=arguments.quiet)
+    if local.followers():
+        for _ in events(run):
+            pass
+    else:
+        show(events(run), quiet=arguments.quiet)
     return 0
 
 

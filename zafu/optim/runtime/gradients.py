@@ -57,7 +57,7 @@ def clip(
 
 
 def add_noise(pieces: Sequence[Piece], std: float, *, key: tuple[int, int]) -> None:
-    """In place: add to gradients that are there normal noise that is a function of the key and of names.
+    """In place: add normal noise, a function of the key and of names, to gradients that are there.
 
     The key is a seed and a step. Whoever holds a piece adds the same numbers to it.
     """

@@ -1,0 +1,157 @@
+"""Ranks: a model on the ranks of a layout, and what each of its backward passes has to do there.
+
+Replicas use torch's DistributedDataParallel, shards its fully_shard; both are told to sum gradients
+and not to average them, since a loss is a sum of which each rank has a part.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.nn.parallel import DistributedDataParallel
+
+from zafu.batch import Batch
+from zafu.errors import Refused
+from zafu.layout import AXES
+from zafu.parallel.spread import Loss, Spread
+from zafu.parallel.world import World
+from zafu.pieces import Held, Piece, held_by
+
+KEPT_APART = ("pipeline", "shard", "tensor")  # along these axes ranks hold different pieces
+
+
+class Ranks(Spread):
+    """One rank's part of a model."""
+
+    def __init__(self, model: nn.Module, world: World) -> None:
+        super().__init__(world)
+        refuse_batch_norm(model)
+        self._called, self._shards = model, list[FSDPModule]()
+        if world.degree("shard") > 1:
+            self._shards = list(sharded(model, world))
+        else:
+            self._called = replicated(model, world)
+        buffers = held_by(model).buffers
+        self.held = Held([*_pieces(model, world)], buffers, lambda t: world.add(t, *KEPT_APART))
+
+    def loss(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
+        """The sum of the losses of this rank's part of a batch."""
+        return task.loss(self._called, batch)
+
+    @contextmanager
+    def passing(self, *, last: bool) -> Generator[None]:
+        """Sums of gradients over ranks after the last pass; of shards by their level."""
+        early = self.world.layout.level != "optimizer"
+        for module in self._shards:
+            module.set_requires_gradient_sync(last or early, recurse=False)
+            module.set_requires_all_reduce(last, recurse=False)
+            module.set_is_last_backward(last)
+        waits = isinstance(self._called, DistributedDataParallel) and not last
+        with self._called.no_sync() if waits else nullcontext():
+            yield
+
+    def settle(self) -> None:
+        """Drop the whole parameters of shards, which may have been others than are trained."""
+        for module in self._shards:
+            module.reshard()
+
+
+def replicated(model: nn.Module, world: World) -> nn.Module:
+    """The model as DistributedDataParallel, with gradients summed over replicas."""
+    group = world.group("data", "context")
+    if group is None:
+        return model
+    ddp = DistributedDataParallel(
+        model,
+        process_group=group,
+        init_sync=False,  # weights are a function of the seed
+        forward_sync_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+    ddp.register_comm_hook(group, _summed)
+    return ddp
+
+
+def _summed(group: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
+    assert work is not None  # noqa: S101  (it is asynchronous)
+    return work.get_future().then(lambda done: done.value()[0])
+
+
+def sharded(model: nn.Module, world: World) -> Iterator[FSDPModule]:
+    """In place: cut all parameters over the shard axis; block by block, so that few are whole."""
+    mesh = mesh_of(world)
+    again = world.layout.level == "parameters"
+    for part in [*blocks(model), model]:
+        if next(part.parameters(), None) is None:
+            continue
+        module = fully_shard(part, mesh=mesh, reshard_after_forward=again)
+        module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
+        yield module
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """What repeats: the members of the outermost lists of modules."""
+    found: list[nn.Module] = []
+    for child in model.children():
+        found += [*child] if isinstance(child, nn.ModuleList) else blocks(child)
+    return found
+
+
+def mesh_of(world: World) -> DeviceMesh:
+    """The ranks of this one's stage and tensor slice, as (replicas, shards) or (shards)."""
+    layout = world.layout
+    ranks = torch.arange(layout.world).view([getattr(layout, axis) for axis in AXES])
+    # (pipeline, data, context, shard, tensor) to (pipeline, tensor, replicas, shards)
+    ranks = ranks.permute(0, 4, 1, 2, 3).flatten(2, 3)
+    names = ("pipeline", "tensor", "replica", "shard")
+    mesh = DeviceMesh(world.device.type, ranks, mesh_dim_names=names)
+    return mesh["replica", "shard"] if world.degree("data", "context") > 1 else mesh["shard"]
+
+
+def refuse_batch_norm(model: nn.Module) -> None:
+    """Raise Refused for layers whose answer depends on who else is in a rank's batch."""
+    found = [n for n, m in model.named_modules() if isinstance(m, _BatchNorm)]
+    if found:
+        raise Refused(
+            f"layout: {', '.join(found[:4])} normalizes over the samples of a batch, of which each "
+            "process has a part; take a norm over each sample, such as GroupNorm"
+        )
+
+
+def _pieces(model: nn.Module, world: World) -> Iterator[Piece]:
+    shards = world.degree("shard")
+    for name, parameter in model.named_parameters():
+        shape = tuple(parameter.shape)
+        first = world.index("data", "context") == 0
+        if not isinstance(parameter, DTensor):
+            share = 1 / world.degree(*KEPT_APART)
+            first = first and world.index(*KEPT_APART) == 0
+            offset = (0,) * len(shape)
+            yield Piece(name, parameter, shape, offset, _plain(parameter), share, first)
+            continue
+        own = nn.Parameter(parameter.to_local().detach(), requires_grad=parameter.requires_grad)
+        rows = -(-shape[0] // shards)  # as torch.chunk cuts
+        start = min(world.index("shard") * rows, shape[0])
+        offset = (start,) + (0,) * (len(shape) - 1)
+        yield Piece(name, own, shape, offset, _local(parameter), 1.0, first)
+
+
+def _plain(parameter: nn.Parameter) -> Callable[[], Tensor | None]:
+    return lambda: parameter.grad
+
+
+def _local(parameter: DTensor) -> Callable[[], Tensor | None]:
+    def gradient() -> Tensor | None:
+        found, parameter.grad = parameter.grad, None
+        return found.to_local() if isinstance(found, DTensor) else None
+
+    return gradient

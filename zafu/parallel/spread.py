@@ -1,0 +1,91 @@
+"""Spread: what a training does together with the other ranks of its layout; alone, nothing."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from zafu.batch import Batch
+from zafu.layout import AXES, Layout
+from zafu.parallel.world import World
+from zafu.pieces import Held
+
+
+class Loss(Protocol):
+    """The sum of the losses of a batch, as `Task.loss`."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """A scalar that can be differentiated."""
+        ...
+
+
+class Spread:
+    """One process that is alone in its layout; `Ranks` has others beside it."""
+
+    held: Held | None = None  # what is here of the model; None: all of it
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    @property
+    def dealt(self) -> tuple[int, int]:
+        """Which part of a batch is this rank's: its number, and of how many."""
+        return self.world.index("data", "shard"), self.world.degree("data", "shard")
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """Which random numbers are this rank's: its number, and of how many."""
+        axes = ("data", "context", "shard")
+        return self.world.index(*axes), self.world.degree(*axes)
+
+    def loss(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
+        """The sum of the losses of this rank's part of a batch."""
+        return task.loss(model, batch)
+
+    def passing(self, *, last: bool) -> AbstractContextManager[object]:
+        """Around the forward and backward pass of one micro-batch; `last` says: of the step's last.
+
+        Gradients are then summed over all ranks; before, only where memory asks for it.
+        """
+        return nullcontext()
+
+    def finish(self) -> None:
+        """After the last backward pass of a step: add to the gradients what others have of them."""
+
+    def settle(self) -> None:
+        """After an evaluation: forget what was gathered for it."""
+
+    def heard(self, rows: Tensor, sizes: list[int]) -> list[Tensor]:
+        """The rows `(size, k)` of as many ranks as there are sizes, on each of them.
+
+        A rank beyond them has rows as well, which nobody hears.
+        """
+        group = self.world.group("data", "shard")
+        if group is None:
+            return [rows]
+        padded = rows.new_zeros(max(sizes), rows.shape[1])
+        padded[: min(len(rows), len(padded))] = rows[: len(padded)]
+        found = [torch.empty_like(padded) for _ in range(self.dealt[1])]
+        dist.all_gather(found, padded, group=group)
+        return [there[:size] for there, size in zip(found, sizes, strict=False)]
+
+    def total(self, loss: Tensor) -> Tensor:
+        """The sum of a loss over all ranks that have a part of it."""
+        return self.world.add(loss, "data", "context", "shard")
+
+    def firsts(self, value: float) -> float:
+        """What the first rank says, so that all decide alike."""
+        mine = value if self.world.rank == 0 else 0.0
+        return self.world.add(torch.tensor([mine], dtype=torch.float64), *AXES).item()
+
+    def any(self, wanted: bool) -> bool:
+        """Whether any rank wants it, so that all decide alike."""
+        votes = torch.tensor([float(wanted)])
+        return bool(self.world.add(votes, *AXES))
+
+
+ALONE = Spread(World(Layout()))
