@@ -46,6 +46,7 @@ class Held(NamedTuple):
     pieces: Sequence[Piece]
     buffers: Mapping[str, Tensor]  # whole; those that are saved with the model
     add: Callable[[Tensor], Tensor] | None = None  # a sum over one replica; None: all is here
+    changed: Callable[[], None] = lambda: None  # to be called when pieces were changed in place
 
 
 def held_by(module: nn.Module) -> Held:

@@ -28,6 +28,7 @@ from zafu.loading.contract import Choice, Loader
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
 from zafu.nets.depth import Recomputing
+from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
 from zafu.parallel.spread import ALONE, Spread
@@ -119,14 +120,14 @@ def build(
             raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
         model.recompute = True
     model.to(device_of(spec))
-    parameter_groups(model, spec.optimizer)  # what does not move is known before it is spread
+    groups = parameter_groups(model, spec.optimizer)  # what does not move requires no gradient
     names, spread = model, ALONE
     if world is not None and not world.alone:
         from zafu.parallel.ranks import Ranks
 
         with torch.device("meta"):
             names = recipe.model.build(signature)
-        spread = Ranks(model, world)
+        spread = Ranks(model, world, looked_at_whole(spec.optimizer, groups))
     if spec.compile:
         model.compile()
     update = Update(
@@ -141,6 +142,16 @@ def build(
         held=spread.held,
     )
     return model, update, spread
+
+
+def looked_at_whole(optimizer: Optimizer, groups: list[dict[str, Any]]) -> set[str]:
+    """The parameters that an optimizer can't move in parts."""
+    return {
+        name
+        for group in groups
+        for name, _ in group["params"]
+        if optimizer.looks_at_whole(hidden=name in group["hidden"])
+    }
 
 
 def device_of(spec: Fit) -> torch.device:

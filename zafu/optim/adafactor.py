@@ -34,6 +34,10 @@ class Adafactor(Optimizer):
     d: float = Field(default=1.0, ge=1)
     """Root mean square above which an update is scaled down, >= 1."""
 
+    def looks_at_whole(self, *, hidden: bool) -> bool:
+        """Yes: at the means of its row and column, and at the size of all."""
+        return True
+
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.Adafactor`."""
         import torch

@@ -40,6 +40,10 @@ class Optimizer(Family):
     groups: tuple[Group, ...] = ()
     """Exceptions by name; the last one that matches a parameter counts."""
 
+    def looks_at_whole(self, *, hidden: bool) -> bool:
+        """Whether a number's move depends on others of its tensor; `hidden` as in `build`."""
+        return False
+
     @abstractmethod
     def build(self, groups: list[dict[str, Any]]) -> Sequence[torch.optim.Optimizer]:
         """The torch optimizers over parameter groups.

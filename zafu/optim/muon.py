@@ -47,6 +47,10 @@ class Muon(Optimizer):
     adamw_eps: float = Field(default=1e-8, gt=0)
     """Added to AdamW's root, > 0, lest it be zero."""
 
+    def looks_at_whole(self, *, hidden: bool) -> bool:
+        """At the singular vectors of a hidden matrix."""
+        return hidden
+
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """A `torch.optim.Muon` over hidden matrices, a `torch.optim.AdamW` over the rest, if any.
 

@@ -4,7 +4,7 @@ Replicas use torch's DistributedDataParallel, shards its fully_shard; both are t
 and not to average them, since a loss is a sum of which each rank has a part.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from zafu.batch import Batch
 from zafu.errors import Refused
 from zafu.layout import AXES
+from zafu.parallel.owners import owned
 from zafu.parallel.spread import Loss, Spread
 from zafu.parallel.world import World
 from zafu.pieces import Held, Piece, held_by
@@ -30,16 +31,25 @@ KEPT_APART = ("pipeline", "shard", "tensor")  # along these axes ranks hold diff
 class Ranks(Spread):
     """One rank's part of a model."""
 
-    def __init__(self, model: nn.Module, world: World) -> None:
+    def __init__(
+        self, model: nn.Module, world: World, looked_at_whole: Container[str] = ()
+    ) -> None:
+        """In place: leave of the model what this rank needs; some tensors are moved whole."""
         super().__init__(world)
         refuse_batch_norm(model)
+        whole = {n: p.detach().clone() for n, p in model.named_parameters() if n in looked_at_whole}
         self._called, self._shards = model, list[FSDPModule]()
         if world.degree("shard") > 1:
             self._shards = list(sharded(model, world))
         else:
             self._called = replicated(model, world)
+        parts = [*_pieces(model, world)]
+        self._owned = {
+            o.part.name: o for o in owned(parts, world, looked_at_whole, whole.__getitem__)
+        }
+        pieces = [self._owned[p.name].piece() if p.name in self._owned else p for p in parts]
         buffers = held_by(model).buffers
-        self.held = Held([*_pieces(model, world)], buffers, lambda t: world.add(t, *KEPT_APART))
+        self.held = Held(pieces, buffers, lambda t: world.add(t, *KEPT_APART), self._deal)
 
     def loss(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
         """The sum of the losses of this rank's part of a batch."""
@@ -56,6 +66,10 @@ class Ranks(Spread):
         waits = isinstance(self._called, DistributedDataParallel) and not last
         with self._called.no_sync() if waits else nullcontext():
             yield
+
+    def _deal(self) -> None:
+        for tensor in self._owned.values():
+            tensor.deal()
 
     def settle(self) -> None:
         """Drop the whole parameters of shards, which may have been others than are trained."""

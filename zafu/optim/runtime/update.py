@@ -55,7 +55,7 @@ class Update:
         self._seed = seed
         groups = parameter_groups(model, optimizer)
         names = names_of(model)
-        self._pieces, buffers, self._add = held or held_by(model)
+        self._pieces, buffers, self._add, self._changed = held or held_by(model)
         here = {piece.name: piece for piece in self._pieces}
         own = {p: here[aliases[0]].own for p, aliases in names.items() if aliases[0] in here}
         for group in groups:
@@ -82,7 +82,8 @@ class Update:
         counts from 0.
         """
         for piece in self._apart:
-            piece.own.grad = piece.gradient() if piece.own.numel() else None
+            gradient = piece.gradient()
+            piece.own.grad = gradient if piece.own.numel() else None
         if self._penalized:
             with torch.no_grad():
                 for penalty, parts in self._penalized:
@@ -117,6 +118,7 @@ class Update:
                         penalty.shrink([*weights], group["lr"])
         if self._averaging:
             self._averaging.add(step, progress)
+        self._changed()
         self.discard()
         return self._optimizer.lr * factor
 
@@ -133,12 +135,14 @@ class Update:
             kept = [own.detach().clone() for own in judged]
             for own, shown in judged.items():
                 own.copy_(shown)
+        self._changed()
         try:
             yield
         finally:
             with torch.no_grad():
                 for own, before in zip(judged, kept, strict=True):
                     own.copy_(before)
+            self._changed()
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of the whole state by name, such as `optimizer.0.exp_avg.head.weight`.
