@@ -49,7 +49,7 @@ def answers(
             training = model.training
             model.eval()
             with without():
-                answer = task.answer(model(*samples.inputs), samples.targets)
+                answer = spread.answer(task, model, samples)
             model.train(training)
             sizes = [len(request.ids) for request in requests[start : start + of]]
             spread.settle()

@@ -12,6 +12,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import tee
 from time import perf_counter
 from typing import NamedTuple
@@ -198,10 +199,9 @@ def backward(
         waited += perf_counter() - begin
         seed_dropout(key(objective.seed, progress.step, index * of + rank), device)
         with spread.passing(last=index == last):
-            with arithmetic(spec, device):
-                loss = spread.loss(objective.task, model, batch)
-            loss.backward(loss.new_full((), factors[index]))
-        losses.append(loss.detach() if factors[index] else loss.detach() * 0)
+            how = partial(arithmetic, spec, device)
+            loss = spread.backward(objective.task, model, batch, factors[index], how)
+        losses.append(loss if factors[index] else loss * 0)
         begin = perf_counter()
     spread.finish()
     if progress.scale != 1:

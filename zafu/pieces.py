@@ -46,6 +46,7 @@ class Held(NamedTuple):
     pieces: Sequence[Piece]
     buffers: Mapping[str, Tensor]  # whole; those that are saved with the model
     add: Callable[[Tensor], Tensor] | None = None  # a sum over one replica; None: all is here
+    lead: bool = True  # whether this process writes what all have alike
     changed: Callable[[], None] = lambda: None  # to be called when pieces were changed in place
 
 

@@ -207,6 +207,9 @@ def _layout_fits(task: Task, model: Model, fit: Fit, layout: Layout) -> Iterator
     batch = None if fit.batch == "all" else fit.batch
     for fault in layout.refused(sizes=model.widths(), blocks=model.depth(), batch=batch):
         yield replace(fault, path=f"layout.{fault.path}".rstrip("."))
+    if layout.pipeline > 1 and fit.micro_batch:
+        hint = "set layout.microbatches instead"
+        yield Fault("fit.micro_batch", "none in a pipeline", str(fit.micro_batch), hint=hint)
 
 
 def _packages_are_there(

@@ -127,7 +127,8 @@ def build(
 
         with torch.device("meta"):
             names = recipe.model.build(signature)
-        spread = Ranks(model, world, looked_at_whole(spec.optimizer, groups))
+        spread = Ranks(model, world, recipe.task, looked_at_whole(spec.optimizer, groups))
+        model = spread.model
     if spec.compile:
         model.compile()
     update = Update(

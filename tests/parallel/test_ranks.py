@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,12 @@ from zafu.optim.schedules import Constant
 from zafu.parallel.ranks import Ranks
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
-from zafu.pieces import pieces_of
 from zafu.task import LanguageModeling
 from zafu.training import looked_at_whole
 
 TASK = LanguageModeling()
 SIZES = {
-    "vocab": 41, "context": 12, "width": 24, "layers": 2, "heads": 4, "kv_heads": 2, "hidden": 40
+    "vocab": 41, "context": 12, "width": 24, "layers": 4, "heads": 4, "kv_heads": 2, "hidden": 40
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def trained(
     averages = spec.kind == "schedule-free"  # then it takes no average of ours
     spread: Spread = ALONE
     if not world.alone:
-        spread = Ranks(model, world, looked_at_whole(spec, parameter_groups(model, spec)))
+        spread = Ranks(model, world, TASK, looked_at_whole(spec, parameter_groups(model, spec)))
     update = Update(
         model if world.alone else names,
         optimizer=spec,
@@ -83,10 +83,10 @@ def trained(
             )
             mine = int((wanted >= 0).sum())
             with spread.passing(last=number == len(parts) - 1):
-                found = spread.loss(TASK, model, Batch((inputs,), wanted, part.request.ids))
                 factor = part.counts / (of * mine if fault == "means of ranks" else targets)
-                found.backward(found.new_full((), factor))
-            loss += part.counts * found.detach()
+                given = Batch((inputs,), wanted, part.request.ids)
+                found = spread.backward(TASK, model, given, factor, nullcontext)
+            loss += part.counts * found
         spread.finish()
         numbers.append(spread.total(loss).item() / targets)
         numbers.append(update.gradients(step).item())
@@ -117,10 +117,13 @@ def against_one(rank: int, layout: dict[str, Any], **told: Any) -> dict[str, flo
         for name in {f"average.{p.name}", f"optimizer.0.z.{p.name}"} & means.keys()
         if p.own.numel()
     )
-    settled = [p for p in pieces_of(model) if p.name in {q.name for q in spread.held.pieces}]
-    assert len(settled) == len(named)
     numbers = max(abs(a - b) / abs(a) for a, b in zip(expected, found, strict=True))
-    return {"numbers": numbers, "weights": weights, "means": mean}
+    held = sum(p.own.numel() for p in spread.held.pieces if p.first)
+    return {"numbers": numbers, "weights": weights, "means": mean, "held": held}
+
+
+def whole() -> int:
+    return sum(p.numel() for p in network().parameters())
 
 
 SGD = {"kind": "sgd", "lr": 0.1, "momentum": 0.9}
@@ -159,6 +162,56 @@ def test_four_processes_do_what_one_does(
         assert found["weights"] <= 2e-6
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"pipeline": 2, "schedule": "gpipe", "microbatches": 2},
+        {"pipeline": 2, "schedule": "1f1b"},
+        {"pipeline": 2, "schedule": "interleaved", "microbatches": 4},
+        {"pipeline": 2, "schedule": "zero-bubble", "microbatches": 4},
+        {"pipeline": 2, "schedule": "dualpipe-v", "microbatches": 4},
+        {"context": 2},
+    ],
+    ids=json.dumps,
+)
+def test_stages_and_shares_of_windows_do_what_one_process_does(
+    worlds: Callable[[int], Any], layout: dict[str, Any]
+) -> None:
+    told = {"layout": layout, "batch": 8, "micro": None, "optimizer": json.dumps(SGD)}
+
+    found = worlds(2)(against_one, **told)
+
+    assert sum(there["held"] for there in found) == whole()
+    for there in found:
+        assert there["numbers"] <= 5e-6
+        assert there["weights"] <= 2e-6
+        assert there["means"] <= 2e-6
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"shard": 2, "pipeline": 2},
+        {"data": 2, "pipeline": 2, "schedule": "zero-bubble", "microbatches": 4},
+        {"context": 2, "shard": 2},
+        {"context": 2, "data": 2},
+        {"context": 2, "pipeline": 2},
+    ],
+    ids=json.dumps,
+)
+def test_two_axes_do_what_one_process_does(
+    worlds: Callable[[int], Any], layout: dict[str, Any]
+) -> None:
+    told = {"layout": layout, "batch": 8, "micro": None, "optimizer": json.dumps(SGD)}
+
+    found = worlds(4)(against_one, **told)
+
+    assert sum(there["held"] for there in found) == whole()
+    for there in found:
+        assert there["numbers"] <= 5e-6
+        assert there["weights"] <= 2e-6
+
+
 @pytest.mark.parametrize("kind", sorted(Optimizer.kinds()))
 def test_every_optimizer_moves_shards_as_it_moves_the_whole(
     worlds: Callable[[int], Any], kind: str
@@ -183,4 +236,4 @@ def test_a_norm_over_the_batch_is_refused() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
 
     with pytest.raises(Refused, match="1 normalizes over the samples of a batch"):
-        Ranks(model, World(Layout(data=2)))
+        Ranks(model, World(Layout(data=2)), TASK)

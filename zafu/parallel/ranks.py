@@ -4,6 +4,7 @@ Replicas use torch's DistributedDataParallel, shards its fully_shard; both are t
 and not to average them, since a loss is a sum of which each rank has a part.
 """
 
+from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -20,8 +21,12 @@ from torch.nn.parallel import DistributedDataParallel
 from zafu.batch import Batch
 from zafu.errors import Refused
 from zafu.layout import AXES
+from zafu.parallel import context
 from zafu.parallel.owners import owned
-from zafu.parallel.spread import Loss, Spread
+from zafu.parallel.pipeline import Pipeline
+from zafu.parallel.schedules import held as held_stages
+from zafu.parallel.spread import Arithmetic, Loss, Spread
+from zafu.parallel.stages import cut
 from zafu.parallel.world import World
 from zafu.pieces import Held, Piece, held_by
 
@@ -32,34 +37,73 @@ class Ranks(Spread):
     """One rank's part of a model."""
 
     def __init__(
-        self, model: nn.Module, world: World, looked_at_whole: Container[str] = ()
+        self, model: nn.Module, world: World, task: Loss, looked_at_whole: Container[str] = ()
     ) -> None:
-        """In place: leave of the model what this rank needs; some tensors are moved whole."""
+        """Cut the model; `self.model` is what is left of it here. Some tensors are moved whole."""
         super().__init__(world)
         refuse_batch_norm(model)
         whole = {n: p.detach().clone() for n, p in model.named_parameters() if n in looked_at_whole}
-        self._called, self._shards = model, list[FSDPModule]()
-        if world.degree("shard") > 1:
-            self._shards = list(sharded(model, world))
+        buffers = held_by(model).buffers
+        context.apply(model, world)
+        self._pipeline: Pipeline | None = None
+        stages = [model]
+        if world.degree("pipeline") > 1:
+            stages = staged(model, world)
+            model = nn.ModuleList(stages)
         else:
+            context.whole_in_eval(model, world)
+        self.model, self._called, self._shards = model, model, list[FSDPModule]()
+        if world.degree("shard") > 1:
+            self._shards = [part for stage in stages for part in sharded(stage, world)]
+        elif world.degree("pipeline") == 1:
             self._called = replicated(model, world)
-        parts = [*_pieces(model, world)]
+        if world.degree("pipeline") > 1:
+            reduce = _nothing if self._shards else self._add
+            self._pipeline = Pipeline(
+                stages,
+                world,
+                lambda logits, targets: task.losses(logits, targets).sum(),
+                reduce=reduce,
+            )
+        named = [pair for stage in stages for pair in stage.named_parameters()]
+        copies = self._pipeline.copies if self._pipeline else frozenset[str]()
+        parts, self._doubles = _parts(named, world, copies)
         self._owned = {
             o.part.name: o for o in owned(parts, world, looked_at_whole, whole.__getitem__)
         }
         pieces = [self._owned[p.name].piece() if p.name in self._owned else p for p in parts]
-        buffers = held_by(model).buffers
-        self.held = Held(pieces, buffers, lambda t: world.add(t, *KEPT_APART), self._deal)
+        self.parts = parts
+        self.held = Held(
+            pieces, buffers, lambda t: world.add(t, *KEPT_APART), world.rank == 0, self.changed
+        )
 
-    def loss(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
-        """The sum of the losses of this rank's part of a batch."""
-        return task.loss(self._called, batch)
+    def backward(
+        self, task: Loss, model: nn.Module, batch: Batch, factor: float, arithmetic: Arithmetic
+    ) -> Tensor:
+        """Add the gradients of this rank's part; the sum of its losses."""
+        if self.world.degree("context") > 1:
+            batch = context.share(batch, self.world)
+        if self._pipeline is None:
+            return super().backward(task, self._called, batch, factor, arithmetic)
+        with arithmetic():
+            return self._pipeline.backward(batch.inputs, batch.targets, factor)
+
+    def answer(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
+        """What judging needs of each sample, on every rank of a replica."""
+        if self._pipeline is None:
+            return super().answer(task, model, batch)
+        given = batch.inputs
+        if self.world.degree("context") > 1:
+            given = context.share(batch, self.world).inputs
+        return self._pipeline.judge(
+            given, lambda logits: task.answer(context.together(logits, self.world), batch.targets)
+        )
 
     @contextmanager
     def passing(self, *, last: bool) -> Generator[None]:
         """Sums of gradients over ranks after the last pass; of shards by their level."""
         early = self.world.layout.level != "optimizer"
-        for module in self._shards:
+        for module in self._shards if self._pipeline is None else ():  # which does so itself
             module.set_requires_gradient_sync(last or early, recurse=False)
             module.set_requires_all_reduce(last, recurse=False)
             module.set_is_last_backward(last)
@@ -67,9 +111,25 @@ class Ranks(Spread):
         with self._called.no_sync() if waits else nullcontext():
             yield
 
-    def _deal(self) -> None:
+    def changed(self) -> None:
+        """Let the model have what was changed in pieces that stand for parts of it."""
         for tensor in self._owned.values():
             tensor.deal()
+        with torch.no_grad():
+            for double, piece in self._doubles:
+                double.copy_(piece.own)
+                double.grad = None
+
+    def _add(self) -> None:
+        """Sum the gradients of replicas, in one message."""
+        group = self.world.group("data", "context")
+        found = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if group is None or not found:
+            return
+        flat = torch.cat([g.reshape(-1) for g in found])
+        dist.all_reduce(flat, group=group)
+        for gradient, total in zip(found, flat.split([g.numel() for g in found]), strict=True):
+            gradient.copy_(total.view_as(gradient))
 
     def settle(self) -> None:
         """Drop the whole parameters of shards, which may have been others than are trained."""
@@ -141,22 +201,52 @@ def refuse_batch_norm(model: nn.Module) -> None:
         )
 
 
-def _pieces(model: nn.Module, world: World) -> Iterator[Piece]:
-    shards = world.degree("shard")
-    for name, parameter in model.named_parameters():
-        shape = tuple(parameter.shape)
-        first = world.index("data", "context") == 0
-        if not isinstance(parameter, DTensor):
-            share = 1 / world.degree(*KEPT_APART)
-            first = first and world.index(*KEPT_APART) == 0
-            offset = (0,) * len(shape)
-            yield Piece(name, parameter, shape, offset, _plain(parameter), share, first)
-            continue
-        own = nn.Parameter(parameter.to_local().detach(), requires_grad=parameter.requires_grad)
-        rows = -(-shape[0] // shards)  # as torch.chunk cuts
-        start = min(world.index("shard") * rows, shape[0])
-        offset = (start,) + (0,) * (len(shape) - 1)
-        yield Piece(name, own, shape, offset, _local(parameter), 1.0, first)
+def staged(model: nn.Module, world: World) -> list[nn.Module]:
+    """This rank's stages of a pipeline."""
+    layout = world.layout
+    numbers = held_stages(layout.schedule, world.index("pipeline"), layout.pipeline)
+    return [cut(model, number, layout.stages) for number in numbers]
+
+
+def _nothing() -> None:
+    """Gradients of shards are summed already."""
+
+
+def _parts(
+    named: list[tuple[str, nn.Parameter]], world: World, copies: Container[str]
+) -> tuple[list[Piece], list[tuple[Tensor, Piece]]]:
+    """What is here of each parameter, and which of these have a double here.
+
+    `copies` are those of the last stage that the first has as well: they count once.
+    """
+    parts: dict[str, Piece] = {}
+    doubles: list[tuple[Tensor, Piece]] = []
+    twice = {name for name, count in Counter(name for name, _ in named).items() if count > 1}
+    for name, parameter in named:
+        if name in parts:
+            doubles.append((_shown(parameter), parts[name]))
+        else:
+            parts[name] = _piece(name, parameter, world, copy=name in copies and name not in twice)
+    return list(parts.values()), doubles
+
+
+def _shown(parameter: nn.Parameter) -> Tensor:
+    return parameter.to_local().detach() if isinstance(parameter, DTensor) else parameter
+
+
+def _piece(name: str, parameter: nn.Parameter, world: World, *, copy: bool) -> Piece:
+    shards, shape = world.degree("shard"), tuple(parameter.shape)
+    first = world.index("data", "context") == 0 and not copy
+    if not isinstance(parameter, DTensor):
+        share = 1 / world.degree("shard", "tensor")
+        first = first and world.index("shard", "tensor") == 0
+        offset = (0,) * len(shape)
+        return Piece(name, parameter, shape, offset, _plain(parameter), share * (not copy), first)
+    own = nn.Parameter(parameter.to_local().detach(), requires_grad=parameter.requires_grad)
+    rows = -(-shape[0] // shards)  # as torch.chunk cuts
+    start = min(world.index("shard") * rows, shape[0])
+    offset = (start,) + (0,) * (len(shape) - 1)
+    return Piece(name, own, shape, offset, _local(parameter), 1.0 * (not copy), first)
 
 
 def _plain(parameter: nn.Parameter) -> Callable[[], Tensor | None]:

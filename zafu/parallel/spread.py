@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -14,12 +15,22 @@ from zafu.layout import AXES, Layout
 from zafu.parallel.world import World
 from zafu.pieces import Held
 
+Arithmetic = Callable[[], AbstractContextManager[object]]  # around a forward pass, such as autocast
+
 
 class Loss(Protocol):
-    """The sum of the losses of a batch, as `Task.loss`."""
+    """What is minimized and how answers are judged, as `Task`."""
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """A scalar that can be differentiated."""
+        """The sum of the losses of a batch, a scalar that can be differentiated."""
+        ...
+
+    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each target."""
+        ...
+
+    def answer(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """What judging needs of each sample, `(batch, k)`."""
         ...
 
 
@@ -42,9 +53,18 @@ class Spread:
         axes = ("data", "context", "shard")
         return self.world.index(*axes), self.world.degree(*axes)
 
-    def loss(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
-        """The sum of the losses of this rank's part of a batch."""
-        return task.loss(model, batch)
+    def backward(
+        self, task: Loss, model: nn.Module, batch: Batch, factor: float, arithmetic: Arithmetic
+    ) -> Tensor:
+        """Add the gradients of `factor` times the loss of a batch; the loss, which is a sum."""
+        with arithmetic():
+            loss = task.loss(model, batch)
+        loss.backward(loss.new_full((), factor))
+        return loss.detach()
+
+    def answer(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
+        """What judging needs of each sample, `(batch, k)`."""
+        return task.answer(model(*batch.inputs), batch.targets)
 
     def passing(self, *, last: bool) -> AbstractContextManager[object]:
         """Around the forward and backward pass of one micro-batch; `last` says: of the step's last.

@@ -55,7 +55,7 @@ class Update:
         self._seed = seed
         groups = parameter_groups(model, optimizer)
         names = names_of(model)
-        self._pieces, buffers, self._add, self._changed = held or held_by(model)
+        self._pieces, buffers, self._add, _, self._changed = held or held_by(model)
         here = {piece.name: piece for piece in self._pieces}
         own = {p: here[aliases[0]].own for p, aliases in names.items() if aliases[0] in here}
         for group in groups:
