@@ -56,8 +56,10 @@ def trained(net: Decoder, world: World, low: bool) -> dict[str, Any]:
     return {"losses": losses, "gradients": first, "weights": weights}
 
 
-def train(rank: int, degree: int, told: dict[str, Any], recompute: bool, low: bool) -> Any:
-    net, world = model(**told), World(Layout(context=degree), rank)
+def train(
+    rank: int, layout: dict[str, int], told: dict[str, Any], recompute: bool, low: bool
+) -> Any:
+    net, world = model(**told), World(Layout(**layout), rank)
     world.connect()
     net.recompute = recompute
     context.apply(net, world)
@@ -69,19 +71,20 @@ def alone(told: dict[str, Any], low: bool = False) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("degree", "told", "recompute"),
+    ("layout", "told", "recompute"),
     [
-        (2, {}, False),
-        (2, {"kv_heads": 4, "tied": True}, True),
-        (4, {"qk_norm": True, "kv_heads": 1}, False),
+        ({"context": 2}, {}, False),
+        ({"context": 2}, {"kv_heads": 4, "tied": True}, True),
+        ({"context": 4}, {"qk_norm": True, "kv_heads": 1}, False),
+        ({"context": 2, "tensor": 2}, {}, True),  # two rings at once, each on the same work
     ],
 )
 def test_training_is_that_of_one_process(
-    worlds: Callable[[int], Any], degree: int, told: dict[str, Any], recompute: bool
+    worlds: Callable[[int], Any], layout: dict[str, int], told: dict[str, Any], recompute: bool
 ) -> None:
-    expected = alone(told)
+    expected, size = alone(told), Layout(**layout).world
 
-    found = worlds(degree)(train, degree=degree, told=told, recompute=recompute, low=False)
+    found = worlds(size)(train, layout=layout, told=told, recompute=recompute, low=False)
 
     for rank in found:
         np.testing.assert_allclose(rank["losses"], expected["losses"], rtol=1e-6)
@@ -96,7 +99,7 @@ def test_training_is_that_of_one_process(
 def test_in_bf16_it_is_as_near_as_bf16_is(worlds: Callable[[int], Any]) -> None:
     exact, rounded = alone({}), alone({}, low=True)
 
-    found = worlds(2)(train, degree=2, told={}, recompute=False, low=True)[0]
+    found = worlds(2)(train, layout={"context": 2}, told={}, recompute=False, low=True)[0]
 
     np.testing.assert_allclose(found["losses"], rounded["losses"], rtol=2e-3)
     for name, values in exact["gradients"].items():  # as far from fp32 as torch's own, or nearer
