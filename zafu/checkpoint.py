@@ -15,14 +15,20 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from zafu import tensors
 from zafu.artifact import publish, read_json, room, verify, write_json
+from zafu.boxes import Box, Boxes, joined
+from zafu.boxes import write as write_boxes
 from zafu.errors import Damaged, Refused
 from zafu.loop import Progress
 from zafu.optim.runtime.update import Update
+from zafu.parallel import together
+from zafu.parallel.spread import ALONE, Spread
+from zafu.pieces import Held
 
+KINDS = ("model", "optimizer")
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _NAME = re.compile(r"step-\d{9}")
 
@@ -43,41 +49,148 @@ class State:
 _STATE = TypeAdapter(State)
 
 
-def save(folder: Path, model: nn.Module, update: Update, state: State, **facts: Any) -> Path:
-    """Publish a checkpoint of this moment under `folder`; returns its path."""
+def save(  # as many parameters as a checkpoint has parts
+    folder: Path,
+    model: nn.Module,
+    update: Update,
+    state: State,
+    spread: Spread = ALONE,
+    **facts: Any,
+) -> Path:
+    """Publish a checkpoint of this moment under `folder`; returns its path.
 
-    def write(part: Path) -> None:
-        own, others = tensors.of_module(model), update.tensors()
-        tensors.write(part / MODEL, own, bytes_beside=tensors.size(others))
-        tensors.write(part / OPTIMIZER, others)
-        write_json(part / STATE, {"state": asdict(state), "update": update.plain()})
-
+    Every rank of a layout calls this, and writes what it is the first to hold.
+    """
     step = state.progress.step
-    return publish(folder / name_of(step), write, kind="checkpoint", step=step, **facts)
+    path, facts = folder / name_of(step), {"kind": "checkpoint", "step": step, **facts}
+    if spread.held is None:
+        return publish(path, lambda part: _write(part, model, update, state), **facts)
+    weights, others = _boxes(spread, update)
+    rank, size = spread.world.rank, spread.world.layout.world
+    needed = sum(tensors.size({b.name: b.tensor}) for b in (*weights, *others))
+
+    def write(part: Path) -> tuple[list[Path], Any]:
+        files = {kind: f"{kind}-{rank + 1:05}-of-{size:05}.safetensors" for kind in KINDS}
+        told: dict[str, Any] = {"update": update.plain()}
+        for kind, boxes in zip(KINDS, (weights, others), strict=True):
+            told[kind] = write_boxes(part, files[kind], boxes)
+        return [part / file for file in files.values() if (part / file).exists()], told
+
+    def finish(part: Path, heard: list[Any]) -> list[Path]:
+        for kind in KINDS:
+            write_json(part / f"{kind}.json", joined(told[kind] for told in heard))
+        plain = dict(heard[0]["update"])
+        unmoved = (name for told in heard for name in told["update"]["unmoved"])
+        plain["unmoved"] = list(dict.fromkeys(unmoved))
+        write_json(part / STATE, {"state": asdict(state), "update": plain})
+        return [part / name for name in (*(f"{kind}.json" for kind in KINDS), STATE)]
+
+    return together.publish(path, spread.world, write, finish, needed=needed, facts=facts)
 
 
-def load(checkpoint: Path, model: nn.Module, update: Update) -> State:
-    """Put a whole checkpoint into model and update, in place.
+def _write(part: Path, model: nn.Module, update: Update, state: State) -> None:
+    own, others = tensors.of_module(model), update.tensors()
+    tensors.write(part / MODEL, own, bytes_beside=tensors.size(others))
+    tensors.write(part / OPTIMIZER, others)
+    write_json(part / STATE, {"state": asdict(state), "update": update.plain()})
+
+
+def _boxes(spread: Spread, update: Update) -> tuple[list[Box], list[Box]]:
+    """What this rank writes of the weights, and of the update's state."""
+    held = spread.held
+    if held is None:
+        raise ValueError("expected a model that is spread over ranks")
+    weights = [Box(p.name, p.own, p.shape, p.offset) for p in spread.parts if p.first]
+    weights += [_whole(name, buffer) for name, buffer in held.buffers.items() if held.lead]
+    others: list[Box] = []
+    for name, tensor in update.tensors().items():
+        piece = update.piece(name)
+        if piece is None:  # of a buffer, which all have alike
+            others += [_whole(name, tensor)] if held.lead else []
+        elif piece.first and piece.shape and tensor.shape == piece.own.shape:
+            others.append(Box(name, tensor, piece.shape, piece.offset))
+        elif piece.first and not any(piece.offset):  # such as a count of steps
+            others.append(_whole(name, tensor))
+    return weights, others
+
+
+def _whole(name: str, tensor: Tensor) -> Box:
+    return Box(name, tensor, tuple(tensor.shape), (0,) * tensor.ndim)
+
+
+def load(checkpoint: Path, model: nn.Module, update: Update, spread: Spread = ALONE) -> State:
+    """Put a whole checkpoint into model and update, in place, whatever layout wrote it.
 
     Raises Damaged if its tensors are those of others, Refused if its state is.
     """
-    weights = tensors.read(checkpoint / MODEL)
-    others = tensors.read(checkpoint / OPTIMIZER)
+    if spread.held is None and (checkpoint / MODEL).is_file():
+        weights, others = (tensors.read(checkpoint / name) for name in (MODEL, OPTIMIZER))
+    else:
+        weights, others = Boxes(checkpoint, "model"), Boxes(checkpoint, "optimizer")
     state, plain = _read(checkpoint)
+    if isinstance(others, Boxes):
+        others = _state_of(others, update, spread)
     for name, tensor in others.items():
         if tensor.dtype not in (torch.float32, torch.float64):
             raise Damaged(
                 f"{checkpoint / OPTIMIZER}: {name}: expected floats, found {tensor.dtype}"
             )
-    tensors.into_module(model, weights, checkpoint / MODEL)
+    if isinstance(weights, Boxes) and spread.held is not None:
+        _into_parts(weights, spread, checkpoint)
+    else:
+        whole = (
+            {n: weights.whole(n) for n in weights.index} if isinstance(weights, Boxes) else weights
+        )
+        tensors.into_module(model, whole, checkpoint / MODEL)
     update.load(others, plain)
     return state
+
+
+def _into_parts(weights: Boxes, spread: Spread, source: Path) -> None:
+    """In place: let this rank have its parts of the weights."""
+    held = spread.held or Held((), {})
+    pieces = [p for p in (*spread.parts, *held.pieces) if p.own.numel()]
+    wanted = {p.name: p.shape for p in pieces} | {
+        n: tuple(b.shape) for n, b in held.buffers.items()
+    }
+    wrong = [
+        f"{name}: expected shape {shape}, found {weights.index[name].shape}"
+        if name in weights.index
+        else f"{name} is missing"
+        for name, shape in wanted.items()
+        if name not in weights.index or weights.index[name].shape != shape
+    ]
+    if wrong:
+        raise Damaged(f"{source}: does not hold this model: " + "; ".join(sorted(wrong)[:10]))
+    with torch.no_grad():
+        for piece in pieces:
+            own = tuple(piece.own.shape)
+            piece.own.copy_(weights.read(piece.name, piece.offset, own))
+        for name, buffer in held.buffers.items():
+            buffer.copy_(weights.whole(name))
+    held.changed()
+
+
+def _state_of(others: Boxes, update: Update, spread: Spread) -> dict[str, Tensor]:
+    """What this rank's update needs of a state."""
+    found: dict[str, Tensor] = {}
+    for name, entry in others.index.items():
+        piece = update.piece(name)
+        if piece is None:
+            if spread.held is None or name.startswith("average."):
+                found[name] = others.whole(name)
+        elif piece.own.numel():
+            cut = piece.shape and entry.shape == piece.shape
+            own = tuple(piece.own.shape)
+            found[name] = others.read(name, piece.offset, own) if cut else others.whole(name)
+    return found
 
 
 def resume(
     folder: Path,
     model: nn.Module,
     update: Update,
+    spread: Spread = ALONE,
     *,
     needs_best: bool,
     note: Callable[[str], None],
@@ -85,8 +198,18 @@ def resume(
     """Load the newest whole checkpoint; None if there is none. Damaged ones are set aside.
 
     With `needs_best` the checkpoint with the best weights so far must be whole as well; otherwise
-    an older one is taken, from which those weights will be found again.
+    an older one is taken, from which those weights will be found again. The first rank looks.
     """
+
+    def look() -> str:
+        return newest(folder, needs_best=needs_best, note=note) if spread.world.rank == 0 else ""
+
+    name = together.agreed(spread.world, look)[0]
+    return (load(folder / name, model, update, spread), folder / name) if name else None
+
+
+def newest(folder: Path, *, needs_best: bool, note: Callable[[str], None]) -> str:
+    """The name of the newest whole checkpoint, "" if there is none; others are set aside."""
     for checkpoint in reversed(complete(folder)):
         try:
             verify(checkpoint)
@@ -98,8 +221,8 @@ def resume(
             checkpoint.rename(aside)
             note(f"{checkpoint.name} cannot be used and is set aside: {error}")
         else:
-            return load(checkpoint, model, update), checkpoint
-    return None
+            return checkpoint.name
+    return ""
 
 
 def complete(folder: Path) -> list[Path]:

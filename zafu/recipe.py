@@ -21,6 +21,7 @@ from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
 from zafu.layout import Layout
 from zafu.models.contract import Model
+from zafu.signature import Tokens
 from zafu.source import Source, read
 from zafu.spec import Family, Spec, did_you_mean, digest_of, in_part, show
 from zafu.task import Task
@@ -203,13 +204,31 @@ def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
             yield Fault("fit.augment_backend", "the package cv2", "not installed", hint=hint)
 
 
-def _layout_fits(task: Task, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
+def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
     batch = None if fit.batch == "all" else fit.batch
     for fault in layout.refused(sizes=model.widths(), blocks=model.depth(), batch=batch):
         yield replace(fault, path=f"layout.{fault.path}".rstrip("."))
+    yield from _context_fits(task, data, model, layout)
     if layout.pipeline > 1 and fit.micro_batch:
         hint = "set layout.microbatches instead"
         yield Fault("fit.micro_batch", "none in a pipeline", str(fit.micro_batch), hint=hint)
+
+
+def _context_fits(task: Task, data: Data, model: Model, layout: Layout) -> Iterator[Fault]:
+    if layout.context == 1:
+        return
+    if not model.cuts_windows():
+        expected = "1, as this model does not attend to plain windows (model.attend=window)"
+        yield Fault("layout.context", expected, str(layout.context))
+    if model.random_paths():
+        yield Fault("model.drop_path", "0, as a window lies on several processes", "more")
+    signature = data.foreseen(task.kind)
+    if signature and isinstance(signature.inputs, Tokens):
+        length, chunks = signature.inputs.context, 2 * layout.context
+        if length % chunks:
+            near = max(length // chunks, 1) * chunks
+            expected = f"windows of a multiple of {chunks} tokens (data.context={near})"
+            yield Fault("layout.context", expected, f"data.context={length}")
 
 
 def _packages_are_there(

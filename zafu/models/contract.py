@@ -43,12 +43,20 @@ class Model(Family):
         return sum(p.numel() for p in module.parameters())
 
     def widths(self) -> dict[str, int]:
-        """The sizes, by the names of settings, that tensor parallelism divides; {}: it has no plan."""
+        """The sizes, by names of settings, that tensor parallelism divides; {}: it has no plan."""
         return {}
 
     def depth(self) -> int:
         """How many blocks a pipeline may deal to its stages; 0: the model cannot be cut."""
         return 0
+
+    def cuts_windows(self) -> bool:
+        """Whether a window of tokens may be spread over processes."""
+        return False
+
+    def random_paths(self) -> bool:
+        """Whether training skips samples in some layers, on which ranks would have to agree."""
+        return False
 
     def hub_config(self, signature: Signature) -> dict[str, Any] | None:
         """The `config.json` with which `transformers` loads the weights, if it can."""

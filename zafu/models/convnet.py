@@ -61,6 +61,10 @@ class ConvNet(Model):
             )
         )
 
+    def depth(self) -> int:
+        """The residual blocks of all stages."""
+        return self.stages * self.blocks
+
     def parameter_count(self, signature: Signature) -> int:
         """The number of parameters, in closed form: the picture's size does not matter."""
         inputs = inputs_of(signature, Pixels)

@@ -108,6 +108,14 @@ class Decoder(Model):
         """The layers."""
         return self.layers
 
+    def cuts_windows(self) -> bool:
+        """If attention looks at all of the window."""
+        return self.attend == "window"
+
+    def random_paths(self) -> bool:
+        """With stochastic depth."""
+        return self.drop_path > 0
+
     def hub_config(self, signature: Signature) -> dict[str, Any]:
         """The `config.json` of a Llama, or of a Qwen3 where queries and keys are normalized."""
         inputs = inputs_of(signature, Tokens)

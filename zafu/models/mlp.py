@@ -56,6 +56,10 @@ class MLP(Model):
             )
         )
 
+    def depth(self) -> int:
+        """The hidden layers."""
+        return self.layers
+
     def parameter_count(self, signature: Signature) -> int:
         """The number of parameters, in closed form."""
         numbers, embeddings = self._inputs(signature)

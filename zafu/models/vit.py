@@ -73,6 +73,10 @@ class ViT(Model):
             )
         )
 
+    def depth(self) -> int:
+        """The layers."""
+        return self.layers
+
     def parameter_count(self, signature: Signature) -> int:
         """The number of parameters, in closed form."""
         inputs = inputs_of(signature, Pixels)

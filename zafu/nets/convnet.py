@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zafu.nets.depth import drop_path, drop_path_rates, run
+from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
 
 HALVED_FROM = 4  # a stage halves pictures whose shorter side has at least so many pixels
 
@@ -82,11 +82,26 @@ class ConvNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(batch, outputs)` for pixels `(batch, channels, height, width)`."""
-        x = self.stem(pixels)
+        return self.leave(self.along(self.enter(pixels)))
+
+    def enter(self, pixels: Tensor) -> Tensor:
+        """The stream `(batch, width, height, width of the picture)` before the first block."""
+        return self.stem(pixels)
+
+    def along(self, x: Tensor) -> Tensor:
+        """The stream after the blocks that are here, each of which may halve the picture."""
         for block in self.blocks:
             x = run(block, x, recompute=self.recompute)
+        return x
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Logits `(batch, outputs)` from the stream after the last block."""
         x = functional.relu(self.norm(x)).mean((2, 3))  # (batch, channels of the last stage)
         return self.head(functional.dropout(x, self.shape.dropout, self.training))
+
+    def parts(self) -> Parts:
+        """Where the net may be cut."""
+        return Parts("blocks", ("stem",), ("norm", "head"))
 
 
 def strides(picture: tuple[int, int], stages: int) -> list[int]:

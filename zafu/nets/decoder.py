@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zafu.nets.depth import drop_path, drop_path_rates, run
+from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,9 @@ class Decoder(nn.Module):
         """The residual stream after the blocks that are here."""
         pasts = cache or [None] * len(self.model.layers)
         positions = self.positions(x, cache[0].length if cache else 0)
-        cos, sin = rope_tables(positions, self.shape.width // self.shape.heads, self.shape.rope_base)
+        cos, sin = rope_tables(
+            positions, self.shape.width // self.shape.heads, self.shape.rope_base
+        )
         rope = cos.to(x.dtype), sin.to(x.dtype)
         for block, past in zip(self.model.layers, pasts, strict=True):
             x = run(block, x, rope, past, mask, recompute=self.recompute and cache is None)
@@ -199,6 +201,11 @@ class Decoder(nn.Module):
         if self.lm_head is None:
             return functional.linear(x, self.model.embed_tokens.weight)
         return self.lm_head(x)
+
+    def parts(self) -> Parts:
+        """Where the net may be cut."""
+        head = "model.embed_tokens" if self.lm_head is None else "lm_head"
+        return Parts("model.layers", ("model.embed_tokens",), ("model.norm", head))
 
     def positions(self, x: Tensor, start: int) -> Tensor:
         """The position in its window of each token that attention sees, `(time,)`."""

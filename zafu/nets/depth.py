@@ -6,7 +6,7 @@ needs no factor. Chen et al., 2016 (arXiv:1604.06174): activations are computed 
 """
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, is_grad_enabled
 from torch.utils.checkpoint import checkpoint
@@ -17,6 +17,35 @@ class Recomputing(Protocol):
     """A net that can compute its activations again in backward; it does so where this is True."""
 
     recompute: bool
+
+
+class Parts(NamedTuple):
+    """Where a net may be cut by depth: dotted names of its children and own parameters."""
+
+    blocks: str  # a ModuleList, every entry of which takes and gives the stream
+    first: tuple[str, ...]  # what `enter` uses
+    last: tuple[str, ...]  # what `leave` uses; a name that is in `first` too is a tied one
+
+
+@runtime_checkable
+class Deep(Protocol):
+    """A net whose answer is `leave(along(enter(*inputs)))`, and which may be cut between blocks."""
+
+    def parts(self) -> Parts:
+        """Which names belong where."""
+        ...
+
+    def enter(self, *inputs: Any) -> Tensor:
+        """The stream `(batch, ...)` before the first block."""
+        ...
+
+    def along(self, x: Tensor) -> Tensor:
+        """The stream after the blocks that are here."""
+        ...
+
+    def leave(self, x: Tensor) -> Tensor:
+        """The answer from the stream after the last block."""
+        ...
 
 
 def drop_path(branch: Tensor, rate: float, *, training: bool) -> Tensor:

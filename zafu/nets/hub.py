@@ -22,6 +22,7 @@ def adapt(model: PreTrainedModel, *, outputs: int, context: int | None) -> PreTr
     have it. A tied parameter stands in its state dict once, under the name that hub files use.
     """
     vars(model)["context"] = context
+    vars(model)["outputs"] = outputs
     if model.supports_gradient_checkpointing:
         vars(model)["recompute"] = False
         model.register_forward_pre_hook(_recompute)
@@ -30,6 +31,27 @@ def adapt(model: PreTrainedModel, *, outputs: int, context: int | None) -> PreTr
     model.register_state_dict_post_hook(_drop_ties)
     model.register_load_state_dict_pre_hook(_add_ties)
     return model
+
+
+def adapt_stage(stage: PreTrainedModel, *, first: bool, last: bool) -> None:
+    """Let a copy of an adapted model's outer modules, in place, be called as a pipeline's stage.
+
+    The first stage takes tokens, the others `(batch, time, width)`, which all but the last give.
+    What the model does outside of its layers must leave that stream as it is.
+    """
+    for hooks in (stage._forward_pre_hooks, stage._forward_pre_hooks_with_kwargs):
+        hooks.clear()
+    stage._forward_hooks.clear()
+    if stage.supports_gradient_checkpointing:
+        stage.register_forward_pre_hook(_recompute)
+    vars(stage)["forward"] = partial(_along, stage, first=first, last=last)
+
+
+def _along(stage: PreTrainedModel, x: Tensor, *, first: bool, last: bool) -> Tensor:
+    named = {"input_ids" if first else "inputs_embeds": x}
+    if not last:
+        return stage.base_model(**named).last_hidden_state
+    return type(stage).forward(stage, **named).logits[..., : stage.outputs]
 
 
 def _recompute(model: PreTrainedModel, _: object) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zafu.nets.depth import run
+from zafu.nets.depth import Parts, run
 
 ACTIVATIONS = {"relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu}
 
@@ -70,10 +70,25 @@ class MLP(nn.Module):
 
     def forward(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
         """Logits `(batch, outputs)` for floats `(batch, ...)` and indices `(batch, columns)`."""
+        return self.leave(self.along(self.enter(numbers, categories)))
+
+    def enter(self, numbers: Tensor, categories: Tensor | None = None) -> Tensor:
+        """What the first layer reads: `(batch, numbers + dims of all embeddings)`."""
         parts = [numbers.flatten(1)]
         if categories is not None:
             parts += [embed(categories[:, i]) for i, embed in enumerate(self.embeddings)]
-        x = torch.cat(parts, 1)  # (batch, numbers + dims of all embeddings)
+        return torch.cat(parts, 1)
+
+    def along(self, x: Tensor) -> Tensor:
+        """The features after the layers that are here."""
         for layer in self.layers:
             x = run(layer, x, recompute=self.recompute)
+        return x
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Logits `(batch, outputs)` from the features after the last layer."""
         return self.head(x)
+
+    def parts(self) -> Parts:
+        """Where the net may be cut."""
+        return Parts("layers", ("embeddings",), ("head",))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zafu.nets.depth import drop_path, drop_path_rates, run
+from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +111,28 @@ class ViT(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits `(batch, outputs)` for pixels `(batch, channels, height, width)`."""
+        return self.leave(self.along(self.enter(pixels)))
+
+    def enter(self, pixels: Tensor) -> Tensor:
+        """The residual stream `(batch, tokens, width)` before the first block."""
         x = (
             self.embed(pixels).flatten(2).transpose(1, 2) + self.positions
         )  # (batch, patches, width)
         if self.token is not None:
             x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
-        x = functional.dropout(x, self.shape.dropout, self.training)
+        return functional.dropout(x, self.shape.dropout, self.training)
+
+    def along(self, x: Tensor) -> Tensor:
+        """The residual stream after the blocks that are here."""
         for block in self.blocks:
             x = run(block, x, recompute=self.recompute)
+        return x
+
+    def leave(self, x: Tensor) -> Tensor:
+        """Logits `(batch, outputs)` from the residual stream after the last block."""
         x = self.norm(x)
-        return self.head(x.mean(1) if self.token is None else x[:, 0])
+        return self.head(x.mean(1) if self.shape.pool == "mean" else x[:, 0])
+
+    def parts(self) -> Parts:
+        """Where the net may be cut."""
+        return Parts("blocks", ("embed", "positions", "token"), ("norm", "head"))

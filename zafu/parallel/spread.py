@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zafu.batch import Batch
 from zafu.layout import AXES, Layout
 from zafu.parallel.world import World
-from zafu.pieces import Held
+from zafu.pieces import Held, Piece
 
 Arithmetic = Callable[[], AbstractContextManager[object]]  # around a forward pass, such as autocast
 
@@ -37,7 +37,8 @@ class Loss(Protocol):
 class Spread:
     """One process that is alone in its layout; `Ranks` has others beside it."""
 
-    held: Held | None = None  # what is here of the model; None: all of it
+    held: Held | None = None  # what is updated here; None: all of the model
+    parts: Sequence[Piece] = ()  # what the model computes with here, where that is not all of it
 
     def __init__(self, world: World) -> None:
         self.world = world

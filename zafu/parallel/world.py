@@ -82,6 +82,19 @@ class World:
         if not self.alone:
             dist.barrier(group=self.group(*AXES))
 
+    def beside(self, patience: timedelta) -> World:
+        """This place again, with which a thread can speak while others compute; on the CPU.
+
+        It has one group, of all, where an operation may take as long as `patience`. Every process
+        must call this at the same point.
+        """
+        other = World(self.layout, self.rank)
+        if not self.alone:
+            ranks = [*range(self.layout.world)]
+            made = dist.new_group(ranks, timeout=patience, backend="gloo")
+            other._groups[other._key(AXES)] = made
+        return other
+
     def connect(self) -> None:
         """Make the groups; torch's default group has the processes of the layout already."""
         axes = [axis for axis in AXES if getattr(self.layout, axis) > 1]

@@ -152,6 +152,11 @@ class Update:
         found = state.tensors(self._optimizers)
         return found | (self._averaging.tensors() if self._averaging else {})
 
+    def piece(self, name: str) -> Piece | None:
+        """The piece to which a tensor of the state belongs, by its name; None: it is not here."""
+        own = name.split(".", 3)[3] if name.startswith("optimizer.") else name.partition(".")[2]
+        return next((piece for piece in self._pieces if piece.name == own), None)
+
     def plain(self) -> dict[str, Any]:
         """What else there is of the state, as plain data for JSON."""
         averaged = self._averaging.count if self._averaging else 0
