@@ -36,7 +36,8 @@ NAMES = [*HOSTILE, "y", "no", "1e3", "~", "é\u2028.yaml", "- a: b", "{x}", "#"]
 
 def job(recipe: str = "big.yaml", **more: Any) -> Job:
     words = ("train", recipe, "fit.note=a 'b' \"c\" $(d)\n", "--runs", "my runs")
-    return Job(**{"name": recipe, "words": words, "nodes": 2, "gpus": 2, **more})
+    told: dict[str, Any] = {"name": recipe, "words": words, "nodes": 2, "gpus": 2, **more}
+    return Job(**told)
 
 
 def directives(script: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ def trained(net: Decoder, world: World, low: bool) -> dict[str, Any]:
 
 
 def train(
-    rank: int, layout: dict[str, int], told: dict[str, Any], recompute: bool, low: bool
+    rank: int, layout: dict[str, Any], told: dict[str, Any], recompute: bool, low: bool
 ) -> Any:
     net, world = model(**told), World(Layout(**layout), rank)
     world.connect()
@@ -80,7 +80,7 @@ def alone(told: dict[str, Any], low: bool = False) -> dict[str, Any]:
     ],
 )
 def test_training_is_that_of_one_process(
-    worlds: Callable[[int], Any], layout: dict[str, int], told: dict[str, Any], recompute: bool
+    worlds: Callable[[int], Any], layout: dict[str, Any], told: dict[str, Any], recompute: bool
 ) -> None:
     expected, size = alone(told), Layout(**layout).world
 

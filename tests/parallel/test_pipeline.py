@@ -6,14 +6,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
 from torch.nn import functional
 
 from zafu.layout import Layout
 from zafu.nets.decoder import Decoder, Shape
-from zafu.nets.mlp import MLP
-from zafu.nets.mlp import Shape as MLPShape
 from zafu.parallel.pipeline import Pipeline
 from zafu.parallel.schedules import held
 from zafu.parallel.stages import cut
@@ -25,8 +21,9 @@ LR, STEPS = 0.1, 3
 
 def decoder(*, tied: bool = False) -> Decoder:
     torch.manual_seed(0)
-    sizes = {"width": 32, "heads": 4, "kv_heads": 2, "hidden": 64, "layers": 8}
-    net = Decoder(Shape(vocab=61, context=16, tied=tied, **sizes))
+    net = Decoder(
+        Shape(vocab=61, context=16, width=32, heads=4, kv_heads=2, hidden=64, layers=8, tied=tied)
+    )
     with torch.no_grad():  # larger than at birth, so that faults are larger too
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -42,8 +39,9 @@ def windows(samples: int) -> tuple[Tensor, Tensor]:
     return tokens[:, :-1], tokens[:, 1:]
 
 
-def local(x: Tensor) -> Tensor:
-    return x.full_tensor() if hasattr(x, "full_tensor") else x
+def local(x: Tensor | None) -> Tensor:
+    assert x is not None
+    return x
 
 
 def alone(net: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> dict[str, Any]:
@@ -55,10 +53,10 @@ def alone(net: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> dict[s
         loss = summed(net(*inputs), targets)
         (loss / targets.numel()).backward()
         losses.append(loss.item())
-        gradients = gradients or {n: p.grad.clone() for n, p in net.named_parameters()}
+        gradients = gradients or {n: local(p.grad).clone() for n, p in net.named_parameters()}
         with torch.no_grad():
             for parameter in net.parameters():
-                parameter -= LR * parameter.grad
+                parameter.sub_(local(parameter.grad), alpha=LR)
     weights = {name: p.detach() for name, p in net.named_parameters()}
     return {"losses": losses, "gradients": gradients, "weights": weights}
 
@@ -81,7 +79,7 @@ def learn(
                 if step == 0:
                     gradients[f"{number}:{name}"] = local(parameter.grad).clone()
                 with torch.no_grad():
-                    parameter -= LR * parameter.grad
+                    parameter.sub_(local(parameter.grad), alpha=LR)
     weights = {
         f"{number}:{name}": local(p).detach()
         for number, stage in pipeline.stages.items()
@@ -113,7 +111,9 @@ def trained(rank: int, layout: dict[str, Any], tied: bool, samples: int, lost: s
     if lost == "tie":
         pipeline.tie = lambda: None
     before = pipeline.forward((inputs,))
-    worst = compared(learn(pipeline, stages, (inputs,), targets), alone(decoder(tied=tied), (inputs,), targets))
+    worst = compared(
+        learn(pipeline, stages, (inputs,), targets), alone(decoder(tied=tied), (inputs,), targets)
+    )
     worst["before"] = far(before, decoder(tied=tied)(inputs).detach())
     after = pipeline.forward((inputs,))
     worst["names"] = world.all_of(worst["names"])

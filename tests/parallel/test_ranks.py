@@ -37,7 +37,8 @@ SIZES = {
 
 def network() -> Decoder:
     torch.manual_seed(0)
-    return Decoder(Shape(**SIZES, tied=True))
+    shape = Shape(**SIZES, tied=True)  # pyright: ignore[reportArgumentType]
+    return Decoder(shape)
 
 
 def tokens(step: int, batch: int) -> torch.Tensor:

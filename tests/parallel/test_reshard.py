@@ -48,7 +48,8 @@ PAIRS = random.Random(0).sample([(a, b) for a in range(9) for b in range(9) if a
 
 def network() -> Decoder:
     sizes = {"vocab": 23, "context": 8, "width": 12, "layers": 5, "heads": 2, "kv_heads": 1}
-    return Decoder(Shape(**sizes, hidden=14, tied=True))
+    shape = Shape(**sizes, hidden=14, tied=True)  # pyright: ignore[reportArgumentType]
+    return Decoder(shape)
 
 
 def spread_over(world: World, optimizer: str) -> tuple[Any, Update, Spread]:
@@ -152,7 +153,8 @@ def test_if_one_rank_cannot_save_all_say_why_and_nothing_is_there(
     assert not list(tmp_path.iterdir())
 
 
-ENTRY = {"shape": [4], "places": [{"file": "a.safetensors", "offset": [0], "shape": [4]}]}
+PLACE = {"file": "a.safetensors", "offset": [0], "shape": [4]}
+ENTRY: dict[str, Any] = {"shape": [4], "places": [PLACE]}
 
 
 @pytest.mark.parametrize(
@@ -163,11 +165,11 @@ ENTRY = {"shape": [4], "places": [{"file": "a.safetensors", "offset": [0], "shap
         ({**ENTRY, "shape": [-1]}, "shape"),
         ({**ENTRY, "shape": ["4"]}, "expected boxes by name"),
         ({**ENTRY, "shape": [2, 2]}, "in a tensor of"),
-        ({**ENTRY, "places": ENTRY["places"] * 2}, "overlap"),
-        ({"shape": [4], "places": [{**ENTRY["places"][0], "file": "../a.safetensors"}]}, "folder"),
-        ({"shape": [4], "places": [{**ENTRY["places"][0], "file": "a.bin"}]}, "safetensors"),
-        ({"shape": [4], "places": [{**ENTRY["places"][0], "offset": [2]}]}, "in a tensor of"),
-        ({"shape": [4], "places": [{**ENTRY["places"][0], "offset": [-1]}]}, "in a tensor of"),
+        ({**ENTRY, "places": [PLACE, PLACE]}, "overlap"),
+        ({"shape": [4], "places": [{**PLACE, "file": "../a.safetensors"}]}, "folder"),
+        ({"shape": [4], "places": [{**PLACE, "file": "a.bin"}]}, "safetensors"),
+        ({"shape": [4], "places": [{**PLACE, "offset": [2]}]}, "in a tensor of"),
+        ({"shape": [4], "places": [{**PLACE, "offset": [-1]}]}, "in a tensor of"),
         ([], "expected boxes by name"),
     ],
 )

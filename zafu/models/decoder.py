@@ -99,11 +99,6 @@ class Decoder(Model):
         embedding = inputs_of(signature, Tokens).vocab * self.width
         return self.layers * block + self.width + embedding * (1 if self.tied else 2)
 
-    def widths(self) -> dict[str, int]:
-        """Heads of queries, heads of keys and values, and the hidden size."""
-        heads = {"heads": self.heads, "kv_heads": self.kv_heads or self.heads}
-        return heads | {"hidden": self._hidden}
-
     def depth(self) -> int:
         """The layers."""
         return self.layers

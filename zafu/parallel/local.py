@@ -47,6 +47,7 @@ def run(world: int, words: Sequence[str], *, logs: Path, restarts: int = RESTART
     times; they go on from the newest checkpoint.
     """
     logs.mkdir(parents=True, exist_ok=True)
+    rank, code = 0, 0
     for attempt in range(restarts + 1):
         with _Processes(world, words, logs) as processes:
             rank, code = processes.wait()

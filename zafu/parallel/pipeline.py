@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 import torch
@@ -118,7 +119,7 @@ class Pipeline:
         rows = len(inputs[0])
         self._learn(inputs, min(rows, -(-rows // self.pieces)))
         ends = [rows * k // self.pieces for k in range(self.pieces + 1)]
-        bounds = [(a, b) for a, b in zip(ends, ends[1:], strict=False) if a < b]
+        bounds = [(a, b) for a, b in pairwise(ends) if a < b]
         sent: list[tuple[dist.Work | None, Tensor]] = []
         here: list[Tensor] = []
         for number, stage in self.stages.items():

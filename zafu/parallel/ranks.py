@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -107,8 +108,8 @@ class Ranks(Spread):
             module.set_requires_gradient_sync(last or early, recurse=False)
             module.set_requires_all_reduce(last, recurse=False)
             module.set_is_last_backward(last)
-        waits = isinstance(self._called, DistributedDataParallel) and not last
-        with self._called.no_sync() if waits else nullcontext():
+        ddp = self._called if isinstance(self._called, DistributedDataParallel) else None
+        with ddp.no_sync() if ddp and not last else nullcontext():
             yield
 
     def changed(self) -> None:
@@ -153,7 +154,7 @@ def replicated(model: nn.Module, world: World) -> nn.Module:
     return ddp
 
 
-def _summed(group: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _summed(group: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
     assert work is not None  # noqa: S101  (it is asynchronous)
     return work.get_future().then(lambda done: done.value()[0])

@@ -120,7 +120,7 @@ def _pretrained(model: Any, index: int, stages: int) -> nn.Module:
         stage.get_submodule(top).weight = stage.get_submodule(embedding).weight
     from zafu.nets.hub import adapt_stage
 
-    adapt_stage(stage, first=first, last=last)
+    adapt_stage(stage, first=first, last=last)  # pyright: ignore[reportArgumentType]
     return _as_stage(stage, vars(stage)["forward"], index)
 
 
@@ -133,7 +133,7 @@ def _unchanging(model: Any, layers: str, norm: str) -> None:
     width = model.get_input_embeddings().weight.shape[1]
     x = torch.linspace(-1, 1, 2 * width, device=model.device).reshape(1, 2, width)
     with torch.no_grad():
-        found = empty.base_model(inputs_embeds=x).last_hidden_state
+        found = empty.base_model(inputs_embeds=x).last_hidden_state  # pyright: ignore[reportCallIssue]
     if x.is_meta or not torch.equal(found, x):
         name = type(model).__name__
         why = "its weights are not here yet" if x.is_meta else "it scales what its layers take"

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zafu.layout import AXES, Layout
 
-PATIENCE = timedelta(seconds=30)  # for one collective operation; then a rank is taken for hung
+PATIENCE = timedelta(minutes=10)  # for one collective operation
 
 
 class World:
@@ -92,7 +92,8 @@ class World:
         if not self.alone:
             ranks = [*range(self.layout.world)]
             made = dist.new_group(ranks, timeout=patience, backend="gloo")
-            other._groups[other._key(AXES)] = made
+            if isinstance(made, dist.ProcessGroup):
+                other._groups[other._key(AXES)] = made
         return other
 
     def connect(self) -> None:
@@ -107,7 +108,7 @@ class World:
                     peers = self.layout.peers(rank, *chosen)
                     seen.update(peers)
                     made = dist.new_group(peers, timeout=PATIENCE)
-                    if self.rank in peers:
+                    if self.rank in peers and isinstance(made, dist.ProcessGroup):
                         self._groups[chosen] = made
 
     def _key(self, axes: tuple[str, ...]) -> tuple[str, ...]:

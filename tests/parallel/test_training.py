@@ -1,0 +1,166 @@
+"""A training on several processes: killed, stopped, started otherwise, it ends with the same."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zafu.artifact import digest_file, read_json
+from zafu.layout import Layout
+from zafu.nets.decoder import Decoder
+from zafu.parallel.world import World
+from zafu.pipeline import load_model, prepared
+from zafu.recipe import Recipe
+from zafu.verify import compared, plain, traced, write
+
+RECIPE = """\
+task: language-modeling
+data: {kind: text, files: ["stdlib:asyncio/*.py"], context: 16, tokenizer: {kind: bpe, vocab: 300}}
+model: {kind: decoder, width: 16, layers: 2, heads: 2}
+fit: {optimizer: adamw, batch: 8, steps: 60, evaluate_every: 25, save_every: 10, threads: 1}
+evaluate: {baselines: [], during: 64}
+"""
+
+
+def start(folder: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
+    (folder / "small.yaml").write_text(RECIPE)
+    words = ["train", "small.yaml", *overrides, "--out", out, "--quiet"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "zafu", *words],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def done(process: subprocess.Popen[str], code: int = 0) -> str:
+    text = process.communicate(timeout=200)[0]
+    assert process.returncode == code, text
+    return text
+
+
+def saved(process: subprocess.Popen[str], run: Path) -> None:
+    """Return when the run has a checkpoint."""
+    while process.poll() is None and not [*run.glob("checkpoints/step-0000000[1-9]0")]:
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[0]
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    tasks = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(number) for number in tasks.read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a training by two shards has ended undisturbed, as `whole`."""
+    folder = tmp_path_factory.mktemp("runs")
+    done(start(folder, "whole", "layout.shard=2"))
+    return folder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes under /proc")
+def test_a_rank_that_is_killed_changes_nothing(folder: Path) -> None:
+    process = start(folder, "killed", "layout.shard=2")
+    saved(process, folder / "killed")
+    os.kill(children(process)[1], 9)
+
+    text = done(process)
+
+    assert "rank 1 was ended by SIGKILL: all start again" in text
+    weights = "model/model.safetensors"
+    assert digest_file(folder / "killed" / weights) == digest_file(folder / "whole" / weights)
+
+
+def test_ctrl_c_saves_and_ends_all_and_another_layout_goes_on(folder: Path) -> None:
+    process = start(folder, "moved", "layout.shard=2")
+    saved(process, folder / "moved")
+    ranks = children(process)
+    process.send_signal(2)
+
+    text = done(process, code=75)
+    done(start(folder, "moved", "layout.pipeline=2"))
+
+    assert "SIGINT: step" in text
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+    losses = [
+        read_json(folder / name / "evaluation.json")["scores"]["loss"]["value"]
+        for name in ("whole", "moved")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert isinstance(load_model(folder / "moved" / "model")[0], Decoder)
+
+
+def test_torchs_launcher_does_the_same(folder: Path) -> None:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [
+        "-m",
+        "zafu",
+        "train",
+        "small.yaml",
+        "layout.shard=2",
+        "--out",
+        "launched",
+        "--quiet",
+    ]
+
+    subprocess.run([sys.executable, "-m", *launcher, *command], cwd=folder, check=True, timeout=200)
+
+    weights = "model/model.safetensors"
+    assert digest_file(folder / "launched" / weights) == digest_file(folder / "whole" / weights)
+
+
+def test_another_number_of_processes_than_the_layout_has_is_refused(folder: Path) -> None:
+    environment = {**os.environ, "WORLD_SIZE": "4", "RANK": "0"}
+
+    found = subprocess.run(
+        [sys.executable, "-m", "zafu", "train", "small.yaml", "layout.shard=2", "--out", "no"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert found.returncode == 2
+    assert "the layout has 2 processes, the launcher started 4; set layout.data=2" in found.stderr
+
+
+def test_the_proof_sees_what_is_wrong(folder: Path, tmp_path: Path) -> None:
+    recipe = plain(Recipe.load(folder / "small.yaml"))
+    data = prepared(recipe, folder)
+    reference = traced(recipe, data, World(Layout()))
+    write(reference, tmp_path, 0)
+    write(reference, tmp_path, 1)
+
+    same = compared(reference, tmp_path, Layout(data=2))
+    name = reference.pieces[-1].name
+    reference.gradients[1][name].mul_(1.001)  # as if a rank had not been heard
+    found = compared(reference, tmp_path, Layout(data=2))
+
+    assert not any(difference.beyond for difference in same)
+    assert {(d.what, d.name, d.step) for d in found if d.beyond} == {("gradient", name, 2)}
+    assert found[0].relative == pytest.approx(1e-3, rel=0.01)
+
+
+def test_the_command_proves_a_layout(folder: Path) -> None:
+    command: list[Any] = [sys.executable, "-m", "zafu", "verify-layout", "small.yaml"]
+
+    found = subprocess.run(
+        [*command, "layout.shard=2"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+    assert found.returncode == 0, found.stderr
+    assert "comparisons, worst first: the same" in found.stdout
