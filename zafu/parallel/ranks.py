@@ -21,7 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zafu.batch import Batch
 from zafu.errors import Refused
-from zafu.layout import AXES
 from zafu.parallel import context
 from zafu.parallel.owners import owned
 from zafu.parallel.pipeline import Pipeline
@@ -183,13 +182,16 @@ def blocks(model: nn.Module) -> list[nn.Module]:
 
 def mesh_of(world: World) -> DeviceMesh:
     """The ranks of this one's stage and tensor slice, as (replicas, shards) or (shards)."""
-    layout = world.layout
-    ranks = torch.arange(layout.world).view([getattr(layout, axis) for axis in AXES])
-    # (pipeline, data, context, shard, tensor) to (pipeline, tensor, replicas, shards)
-    ranks = ranks.permute(0, 4, 1, 2, 3).flatten(2, 3)
-    names = ("pipeline", "tensor", "replica", "shard")
-    mesh = DeviceMesh(world.device.type, ranks, mesh_dim_names=names)
-    return mesh["replica", "shard"] if world.degree("data", "context") > 1 else mesh["shard"]
+    device, shards = world.device.type, world.group("shard")
+    replicas = world.group("data", "context")
+    if shards is None:
+        raise ValueError("expected a layout with shards")
+    if replicas is None:
+        return DeviceMesh.from_group(shards, device, mesh_dim_names=("shard",))
+    ranks = world.layout.peers(world.rank, "data", "context", "shard")
+    mesh = torch.tensor(ranks).view(-1, world.degree("shard"))
+    names = ("replica", "shard")
+    return DeviceMesh.from_group([replicas, shards], device, mesh, mesh_dim_names=names)
 
 
 def refuse_batch_norm(model: nn.Module) -> None:

@@ -111,8 +111,25 @@ class World:
                     if self.rank in peers and isinstance(made, dist.ProcessGroup):
                         self._groups[chosen] = made
 
+    def leave(self) -> None:
+        """Let go of the groups: each has threads and connections of its own."""
+        while self._groups:
+            _, group = self._groups.popitem()
+            dist.destroy_process_group(group)
+
     def _key(self, axes: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(a for a in AXES if a in axes and getattr(self.layout, a) > 1)
+
+
+@contextmanager
+def connected(layout: Layout, rank: int, device: torch.device | None = None) -> Generator[World]:
+    """A place in a layout with its groups; torch's default group has all processes already."""
+    world = World(layout, rank, device)
+    world.connect()
+    try:
+        yield world
+    finally:
+        world.leave()
 
 
 @contextmanager
@@ -128,8 +145,7 @@ def joined(layout: Layout, device: torch.device | None = None) -> Generator[Worl
     backend = "nccl" if device is not None and device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        world = World(layout, rank, device)
-        world.connect()
-        yield world
+        with connected(layout, rank, device) as world:
+            yield world
     finally:
         dist.destroy_process_group()
