@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, final
 
 import torch
@@ -91,10 +92,9 @@ class Pipeline:
         self._factor, self._sums = factor, []
         self._targets = tuple(targets[k * size : (k + 1) * size] for k in range(self.pieces))
         given = [_filled(x, size * self.pieces) for x in inputs] if 0 in self.stages else []
-        if (
-            self.last in self.stages
-        ):  # torch deals out numbers; `_loss_of` knows what they stand for
-            self._order.step(*given, target=torch.arange(self.pieces), return_outputs=False)
+        if self.last in self.stages:
+            numbers = torch.arange(self.pieces)  # `_loss_of` knows whose targets they stand for
+            self._order.step(*given, target=numbers, return_outputs=False)
         else:
             self._order.step(*given, return_outputs=False)
         self._reduce()
@@ -118,7 +118,7 @@ class Pipeline:
         rows = len(inputs[0])
         self._learn(inputs, min(rows, -(-rows // self.pieces)))
         ends = [rows * k // self.pieces for k in range(self.pieces + 1)]
-        bounds = [(a, b) for a, b in zip(ends, ends[1:], strict=False) if a < b]
+        bounds = [(a, b) for a, b in pairwise(ends) if a < b]
         sent: list[tuple[dist.Work | None, Tensor]] = []
         here: list[Tensor] = []
         for number, stage in self.stages.items():
