@@ -18,18 +18,19 @@ SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero-bubble", "dualpipe-v")
 
 
 def a_decoder(**more: Any) -> nn.Module:
-    sizes = {"width": 16, "layers": 5, "heads": 2, "kv_heads": 2, "hidden": 32}
-    return decoder.Decoder(decoder.Shape(vocab=11, context=8, **{**sizes, **more}))
+    sizes: dict[str, Any] = {"width": 16, "layers": 5, "heads": 2, "kv_heads": 2, "hidden": 32}
+    return decoder.Decoder(decoder.Shape(vocab=11, context=8, **(sizes | more)))
 
 
 def nets() -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
     torch.manual_seed(0)
     tokens, pixels = torch.randint(11, (2, 8)), torch.randn(2, 3, 8, 8)
     picture: dict[str, Any] = {"channels": 3, "picture": (8, 8), "width": 16, "outputs": 5}
-    patches = {**picture, "patch": 4, "layers": 3, "heads": 2, "hidden": 32}
+    patches: dict[str, Any] = {**picture, "patch": 4, "layers": 3, "heads": 2, "hidden": 32}
     columns = mlp.Shape(numbers=4, embeddings=((7, 3),), width=8, layers=3, outputs=2)
     row = torch.randn(2, 4), torch.randint(7, (2, 1))
-    chain = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 2))
+    bend = nn.ReLU()  # one module in two places
+    chain = nn.Sequential(nn.Linear(4, 8), bend, nn.Linear(8, 8), bend, nn.Linear(8, 2))
     return {
         "decoder": (a_decoder(), (tokens,)),
         "tied decoder": (a_decoder(tied=True), (tokens,)),
@@ -60,8 +61,8 @@ def test_stages_in_turn_are_the_whole_to_the_bit(name: str, count: int) -> None:
     stages = [cut(model, index, count) for index in range(count)]
 
     assert through(stages, inputs).equal(model(*inputs))
-    found = [n for i, stage in enumerate(stages) for n, _ in stage.named_parameters()]
-    copies = [n for n in tied(stages[-1])]
+    found = [n for stage in stages for n, _ in stage.named_parameters()]
+    copies = list(tied(stages[-1]))
     assert sorted(found) == sorted(names + copies)
     assert [name for name, _ in model.named_parameters()] == names  # which is as it was
 
