@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from zafu.layout import Layout
@@ -22,7 +25,16 @@ LR, STEPS = 0.1, 3
 def decoder(*, tied: bool = False) -> Decoder:
     torch.manual_seed(0)
     net = Decoder(
-        Shape(vocab=61, context=16, width=32, heads=4, kv_heads=2, hidden=64, layers=8, tied=tied)
+        Shape(
+            vocab=61,
+            context=16,
+            width=32,
+            layers=8,
+            heads=4,
+            kv_heads=2,
+            hidden=64,
+            tied=tied,
+        )
     )
     with torch.no_grad():  # larger than at birth, so that faults are larger too
         for parameter in net.parameters():
@@ -39,9 +51,13 @@ def windows(samples: int) -> tuple[Tensor, Tensor]:
     return tokens[:, :-1], tokens[:, 1:]
 
 
-def local(x: Tensor | None) -> Tensor:
-    assert x is not None
-    return x
+def local(x: Tensor) -> Tensor:
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def alone(net: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> dict[str, Any]:
@@ -53,10 +69,10 @@ def alone(net: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> dict[s
         loss = summed(net(*inputs), targets)
         (loss / targets.numel()).backward()
         losses.append(loss.item())
-        gradients = gradients or {n: local(p.grad).clone() for n, p in net.named_parameters()}
+        gradients = gradients or {n: gradient(p).clone() for n, p in net.named_parameters()}
         with torch.no_grad():
             for parameter in net.parameters():
-                parameter.sub_(local(parameter.grad), alpha=LR)
+                parameter.sub_(LR * gradient(parameter))
     weights = {name: p.detach() for name, p in net.named_parameters()}
     return {"losses": losses, "gradients": gradients, "weights": weights}
 
@@ -66,20 +82,24 @@ def far(found: Tensor, expected: Tensor) -> float:
 
 
 def learn(
-    pipeline: Pipeline, stages: Sequence[nn.Module], inputs: tuple[Tensor, ...], targets: Tensor
+    pipeline: Pipeline,
+    stages: Sequence[nn.Module],
+    inputs: tuple[Tensor, ...],
+    targets: Tensor,
+    count: int,
 ) -> dict[str, Any]:
     losses: list[float] = []
     gradients: dict[str, Tensor] = {}
     for step in range(STEPS):
         for stage in stages:
             stage.zero_grad()
-        losses.append(pipeline.backward(inputs, targets, 1 / targets.numel()).item())
+        losses.append(pipeline.backward(inputs, targets, 1 / count).item())
         for number, stage in pipeline.stages.items():
             for name, parameter in stage.named_parameters():
                 if step == 0:
-                    gradients[f"{number}:{name}"] = local(parameter.grad).clone()
+                    gradients[f"{number}:{name}"] = local(gradient(parameter)).clone()
                 with torch.no_grad():
-                    parameter.sub_(local(parameter.grad), alpha=LR)
+                    parameter.sub_(LR * gradient(parameter))
     weights = {
         f"{number}:{name}": local(p).detach()
         for number, stage in pipeline.stages.items()
@@ -100,42 +120,136 @@ def compared(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
     return worst
 
 
-def trained(rank: int, layout: dict[str, Any], tied: bool, samples: int, lost: str = "") -> Any:
+def trained(
+    rank: int, layout: dict[str, Any], tied: bool = False, samples: int = 16, lost: str = ""
+) -> Any:
     world = World(Layout.parse(layout), rank)
     world.connect()
     inputs, targets = windows(samples)
+    mine = world.index("data", "shard"), world.degree("data", "shard")
+    part = slice(samples * mine[0] // mine[1], samples * (mine[0] + 1) // mine[1])
     net = decoder(tied=tied)
     numbers = held(world.layout.schedule, world.index("pipeline"), world.layout.pipeline)
     stages = [cut(net, number, world.layout.stages) for number in numbers]
+    if world.layout.shard > 1:
+        for stage in stages:
+            shard(stage, world)
     pipeline = Pipeline(stages, world, summed)
     if lost == "tie":
-        pipeline.tie = lambda: None
-    before = pipeline.forward((inputs,))
-    worst = compared(
-        learn(pipeline, stages, (inputs,), targets), alone(decoder(tied=tied), (inputs,), targets)
+        vars(pipeline)["tie"] = lambda: None
+    before = pipeline.forward((inputs[part],))
+
+    found = learn(pipeline, stages, (inputs[part],), targets[part], targets.numel())
+
+    after = pipeline.forward((inputs[part],))
+    whole = decoder(tied=tied)
+    expected = whole(inputs[part]).detach()
+    found["losses"] = [
+        world.add(torch.tensor(x, dtype=torch.float64), "data", "shard").item()
+        for x in found["losses"]
+    ]
+    worst = compared(found, alone(whole, (inputs,), targets))
+    worst["before"], worst["after"] = (
+        far(before, expected),
+        far(after, whole(inputs[part]).detach()),
     )
-    worst["before"] = far(before, decoder(tied=tied)(inputs).detach())
-    after = pipeline.forward((inputs,))
-    worst["names"] = world.all_of(worst["names"])
-    worst["heard"] = after.shape == before.shape and not after.equal(before)
+    worst["names"] = sorted({name for names in world.all_of(worst["names"]) for name in names})
+    worst["copies"] = world.all_of(sorted(pipeline.copies))
     return worst
 
 
-def is_one_process(found: list[dict[str, Any]], *, tied: bool) -> None:
+def shard(stage: nn.Module, world: World) -> None:
+    """Parameters over the processes of `shard`, whose gradients are sums."""
+    group = world.group("shard")
+    assert group is not None
+    mesh = DeviceMesh.from_group(group, "cpu", mesh_dim_names=("shard",))
+    for module in [*stage.get_submodule("model.layers").children(), stage]:
+        made = fully_shard(module, mesh=mesh, reshard_after_forward=False)
+        made.set_gradient_divide_factor(1.0)
+        made.set_force_sum_reduction_for_comms(True)
+
+
+def is_one_process(found: list[dict[str, Any]], *, tied: bool = False) -> None:
     for worst in found:
         assert worst["loss"] < 1e-6
-        assert worst["gradients"] < 5e-6
-        assert worst["weights"] < 2e-6
-        assert worst["before"] < 2e-6
-        assert worst["heard"]
-        everyone = {name for names in worst["names"] for name in names}
-        assert everyone == {name for name, _ in decoder(tied=tied).named_parameters()}
+        assert max(worst["gradients"], worst["weights"], worst["before"], worst["after"]) < 2e-6
+        assert worst["names"] == sorted(name for name, _ in decoder(tied=tied).named_parameters())
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_two_processes_learn_what_one_learns(worlds: Callable[[int], Any], schedule: str) -> None:
+    found = worlds(2)(trained, layout={"pipeline": 2, "schedule": schedule})
+
+    is_one_process(found)
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble", "dualpipe-v"])
+def test_four_processes_learn_what_one_learns(worlds: Callable[[int], Any], schedule: str) -> None:
+    layout = {"pipeline": 4, "schedule": schedule, "microbatches": 8}
+
+    found = worlds(4)(trained, layout=layout)
+
+    is_one_process(found)
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble"])  # two ends on two processes, on one
+def test_tied_ends_stay_one_and_are_counted_once(
+    worlds: Callable[[int], Any], schedule: str
+) -> None:
+    found = worlds(2)(trained, layout={"pipeline": 2, "schedule": schedule}, tied=True)
+
+    is_one_process(found, tied=True)
+    copies = [name for names in found[0]["copies"] for name in names]
+    assert copies == ["model.embed_tokens.weight"]
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble"])
+def test_ends_that_do_not_share_gradients_are_seen(
+    worlds: Callable[[int], Any], schedule: str
+) -> None:
     layout = {"pipeline": 2, "schedule": schedule}
 
-    found = worlds(2)(trained, layout=layout, tied=False, samples=16)
+    found = worlds(2)(trained, layout=layout, tied=True, lost="tie")
 
-    is_one_process(found, tied=False)
+    assert max(worst["gradients"] for worst in found) > 1e-2
+    assert max(worst["weights"] for worst in found) > 1e-4
+
+
+@pytest.mark.parametrize("samples", [3, 13])  # fewer than micro-batches, and not a multiple of them
+def test_a_batch_need_not_divide_into_micro_batches(
+    worlds: Callable[[int], Any], samples: int
+) -> None:
+    layout = {"pipeline": 2, "schedule": "1f1b", "microbatches": 4}
+
+    found = worlds(2)(trained, layout=layout, samples=samples)
+
+    is_one_process(found)
+
+
+@pytest.mark.parametrize("schedule", ["1f1b", "zero-bubble"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_stages_may_be_sharded(worlds: Callable[[int], Any], schedule: str, tied: bool) -> None:
+    layout = {"pipeline": 2, "shard": 2, "schedule": schedule}
+
+    found = worlds(4)(trained, layout=layout, tied=tied)
+
+    is_one_process(found, tied=tied)
+
+
+def batches_of_two_sizes(rank: int) -> Any:
+    world = World(Layout(pipeline=2), rank)
+    world.connect()
+    net = decoder()
+    pipeline = Pipeline([cut(net, rank, 2)], world, summed)
+    sizes = []
+    for samples in (8, 5, 16, 8):
+        inputs, targets = windows(samples)
+        loss = pipeline.backward((inputs,), targets, 1.0).item()
+        sizes.append(abs(loss / summed(net(inputs), targets).item() - 1))
+    return sizes
+
+
+def test_batches_may_differ_in_size(worlds: Callable[[int], Any]) -> None:
+    found = worlds(2)(batches_of_two_sizes)
+
+    assert max(max(off) for off in found) < 1e-6

@@ -92,10 +92,9 @@ class Pipeline:
         self._factor, self._sums = factor, []
         self._targets = tuple(targets[k * size : (k + 1) * size] for k in range(self.pieces))
         given = [_filled(x, size * self.pieces) for x in inputs] if 0 in self.stages else []
-        if (
-            self.last in self.stages
-        ):  # torch deals out numbers; `_loss_of` knows what they stand for
-            self._order.step(*given, target=torch.arange(self.pieces), return_outputs=False)
+        if self.last in self.stages:
+            numbers = torch.arange(self.pieces)  # `_loss_of` knows whose targets they stand for
+            self._order.step(*given, target=numbers, return_outputs=False)
         else:
             self._order.step(*given, return_outputs=False)
         self._reduce()

@@ -2,8 +2,9 @@
 
 GPipe: Huang et al., 2019 (arXiv:1811.06965). 1F1B and interleaved: Narayanan et al., 2021
 (arXiv:2104.04473). Zero bubble in a V: Qi et al., 2024 (arXiv:2401.10241). DualPipe folded into a
-V: DeepSeek-AI, 2024 (arXiv:2412.19437). The orders are torch's own tables; idle time is what
-remains when each piece of work starts as soon as its process and what it needs are ready.
+V: DeepSeek-AI, 2024 (arXiv:2412.19437). Idle time is what remains when each piece of work starts
+as soon as its process and what it needs are ready. The orders are torch's tables, but for gpipe and
+1f1b what torch does: its table of 1f1b lets the last process skip the first micro-batch.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def idle(schedule: Schedule, stages: int, pieces: int) -> float:
     ended: dict[tuple[str, int, int], int] = {}
     free, busy = dict.fromkeys(orders, 0), 0
     while any(orders.values()):
+        done_before = len(ended)
         for process, order in orders.items():
             while order and all(need in ended for need in _needs(order[0], stages)):
                 kind, stage, piece = order.pop(0)
@@ -80,6 +82,8 @@ def idle(schedule: Schedule, stages: int, pieces: int) -> float:
                 busy += SECONDS[kind]
                 for done in "IW" if kind == "B" else kind:
                     ended[done, stage, piece] = free[process]
+        if len(ended) == done_before:
+            raise RuntimeError(f"the processes of {schedule} wait for each other")
     return 1 - busy / (len(orders) * max(free.values()))
 
 
@@ -107,10 +111,24 @@ def _orders(
     schedule: Schedule, stages: int, pieces: int
 ) -> dict[int, Iterator[tuple[str, int, int]]]:
     """Per process: (kind, stage, micro-batch), in the order of the work."""
-    processes = stages if schedule in SINGLE else stages // 2
+    if schedule in SINGLE:
+        return {stage: _single(schedule, stage, stages, pieces) for stage in range(stages)}
+    processes = stages // 2
     seats = [_Seat(number, stages, processes) for number in held(schedule, 0, processes)]
     table = arranged(schedule, seats, pieces).pipeline_order
     return {process: _flat(actions) for process, actions in table.items()}
+
+
+def _single(
+    schedule: Schedule, stage: int, stages: int, pieces: int
+) -> Iterator[tuple[str, int, int]]:
+    """Some forward passes, then a backward and a forward in turn, then what is left of backward."""
+    ahead = pieces if schedule == "gpipe" else min(pieces, stages - stage)
+    yield from (("F", stage, piece) for piece in range(ahead))
+    for piece in range(pieces):
+        yield "B", stage, piece
+        if ahead + piece < pieces:
+            yield "F", stage, ahead + piece
 
 
 def _flat(actions: Sequence[Any]) -> Iterator[tuple[str, int, int]]:

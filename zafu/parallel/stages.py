@@ -105,7 +105,7 @@ def _pretrained(model: Any, index: int, stages: int) -> nn.Module:
     first, last = index == 0, index == stages - 1
     top = next(n for n, module in model.named_children() if module is head)
     embedding, norm, layers = (f"{base}.{n}" for n in ("embed_tokens", "norm", "layers"))
-    stage = _opened(model, Parts(layers, (embedding,), (norm, top)))
+    stage: Any = _opened(model, Parts(layers, (embedding,), (norm, top)))
     _unchanging(model, layers, norm)
     _keep(stage.get_submodule(layers), index, stages, what=name)
     both = head.weight is model.get_input_embeddings().weight
@@ -126,7 +126,7 @@ def _pretrained(model: Any, index: int, stages: int) -> nn.Module:
 
 def _unchanging(model: Any, layers: str, norm: str) -> None:
     """Refuse a model that does something to the stream outside of its layers, such as scaling."""
-    empty = _opened(model, Parts(layers, (), (norm,)))
+    empty: Any = _opened(model, Parts(layers, (), (norm,)))
     for name, _ in list(empty.get_submodule(layers).named_children()):
         delattr(empty.get_submodule(layers), name)
     _put(empty, norm, nn.Identity())
@@ -142,7 +142,8 @@ def _unchanging(model: Any, layers: str, norm: str) -> None:
 
 def _keep(blocks: nn.Module, index: int, stages: int, *, what: str) -> None:
     """Leave only a stage's share of some blocks in their holder, in place, under their names."""
-    names = [name for name, _ in blocks.named_children()]
+    every = blocks.named_modules(remove_duplicate=False)  # one module may stand in two places
+    names = [name for name, _ in every if name and "." not in name]
     if len(names) < stages:
         expected = f"at least {stages} blocks, one for each stage"
         raise Refused(f"layout.pipeline: {what}: expected {expected}, found {len(names)}")
