@@ -34,6 +34,11 @@ class Task(Family):
         """The metric that chooses between models, unless a recipe names another."""
         return next(iter(self.metrics))
 
+    @property
+    def smoothing(self) -> float | None:
+        """Of labels, where losses are cross-entropies of logits; None for other losses."""
+        return None
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The sum of the losses of all targets, a scalar that can be differentiated."""
         return self.losses(model(*batch.inputs), batch.targets).sum()
@@ -68,6 +73,11 @@ class LanguageModeling(Task):
         "perplexity": False,
         "accuracy": True,
     }
+
+    @property
+    def smoothing(self) -> float:
+        """That of this recipe."""
+        return self.label_smoothing
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The sum of the losses of all targets, by one operation."""
@@ -114,6 +124,11 @@ class Classification(Task):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {"accuracy": True, "f1_macro": True, "loss": False}
+
+    @property
+    def smoothing(self) -> float:
+        """That of this recipe."""
+        return self.label_smoothing
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The sum of the losses of all targets, by one operation."""

@@ -8,7 +8,7 @@ divide by numbers near 0 and make rounding large.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,8 @@ from zafu.signature import Signature
 STEPS = 3
 LIMITS = {"loss": 1e-6, "grad_norm": 5e-5, "gradient": 5e-5, "weight": 2e-6}  # relative
 
+FLOOR = 1e-3  # times a kind's largest number: what differences in smaller tensors are compared to
+
 
 class Difference(NamedTuple):
     """How far a layout is from one process in one thing."""
@@ -39,7 +41,7 @@ class Difference(NamedTuple):
     name: str
     step: int
     rank: int
-    relative: float  # largest difference over the largest number of the reference
+    relative: float  # largest difference over the largest number of the reference, see FLOOR
 
     @property
     def beyond(self) -> bool:
@@ -128,6 +130,9 @@ def compared(reference: Trace, folder: Path, layout: Layout) -> list[Difference]
     whole = reference.tensors()
     seen = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in whole.items()}
     found: list[Difference] = []
+    floors = {"weight": _floor([piece.own.detach() for piece in reference.pieces])}
+    for step, gradients in enumerate(reference.gradients, 1):
+        floors[f"gradient.{step}"] = _floor(gradients.values())
     for rank in range(layout.world):
         facts = artifact.read_json(folder / f"{rank}.json")
         found += _numbers(reference, facts, rank)
@@ -138,11 +143,17 @@ def compared(reference: Trace, folder: Path, layout: Layout) -> list[Difference]
             piece = Piece(parameter, own, tuple(box["shape"]), tuple(box["offset"]), lambda: None)
             piece.of(seen[name]).fill_(True)
             expected = piece.of(whole[name])
-            worst = (own - expected).abs().max() / whole[name].abs().max().clamp(min=1e-12)
+            scale = whole[name].abs().max().clamp(min=floors[name.removesuffix(f".{parameter}")])
+            worst = (own - expected).abs().max() / scale
             found.append(Difference(what, parameter, int(step), rank, worst.item()))
     if missing := [name for name, there in seen.items() if not there.all()]:
         raise Damaged(f"layout: on no rank are parts of {', '.join(missing[:8])}")
     return sorted(found, key=lambda d: d.relative / LIMITS[d.what], reverse=True)
+
+
+def _floor(tensors: Iterable[Tensor]) -> float:
+    """Smaller numbers than this are what is left where larger ones cancel, as in biases of keys."""
+    return max((FLOOR * t.abs().max().item() for t in tensors if t.numel()), default=0) or 1e-12
 
 
 def _numbers(reference: Trace, facts: dict[str, Any], rank: int) -> Iterator[Difference]:

@@ -172,6 +172,7 @@ def test_four_processes_do_what_one_does(
         {"pipeline": 2, "schedule": "zero-bubble", "microbatches": 4},
         {"pipeline": 2, "schedule": "dualpipe-v", "microbatches": 4},
         {"context": 2},
+        {"tensor": 2},
     ],
     ids=json.dumps,
 )
@@ -197,6 +198,11 @@ def test_stages_and_shares_of_windows_do_what_one_process_does(
         {"context": 2, "shard": 2},
         {"context": 2, "data": 2},
         {"context": 2, "pipeline": 2},
+        {"tensor": 2, "shard": 2},
+        {"tensor": 2, "data": 2},
+        {"tensor": 2, "context": 2},
+        {"tensor": 2, "pipeline": 2},
+        {"tensor": 2, "pipeline": 2, "schedule": "zero-bubble", "microbatches": 4},
     ],
     ids=json.dumps,
 )

@@ -97,7 +97,8 @@ def _gradients(made: Parts, ids: np.ndarray, micro_batch: int | None) -> tuple[T
     progress = loop.begin(spec)
     pieces = np.split(ids, range(micro_batch or len(ids), len(ids), micro_batch or len(ids)))
     batches = (objective.split.batch(piece) for piece in pieces)
-    loss, _ = loop.backward(objective, batches, targets, progress, device=torch.device("cpu"))
+    factors = [progress.scale / targets] * len(pieces)
+    loss, _ = loop.backward(objective, batches, factors, progress, device=torch.device("cpu"))
     found = [p.grad.flatten() for p in objective.model.parameters() if p.grad is not None]
     made.update.discard()
     return torch.cat(found), loss.item() / targets

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.width import Plan, Style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +153,7 @@ class Decoder(nn.Module):
         self.shape, self.context = shape, shape.context
         self.model = Trunk(shape)
         self.lm_head = None if shape.tied else nn.Linear(shape.width, shape.vocab, bias=False)
+        self.project = functional.linear  # of a tied head; replaced where the vocabulary is spread
         self.register_load_state_dict_pre_hook(_without_tied_head)
         self.initialize()
 
@@ -199,13 +201,25 @@ class Decoder(nn.Module):
         """Logits `(batch, time, vocab)` from the residual stream after the last block."""
         x = self.model.norm(x)
         if self.lm_head is None:
-            return functional.linear(x, self.model.embed_tokens.weight)
+            return self.project(x, self.model.embed_tokens.weight)
         return self.lm_head(x)
 
     def parts(self) -> Parts:
         """Where the net may be cut."""
         head = "model.embed_tokens" if self.lm_head is None else "lm_head"
         return Parts("model.layers", ("model.embed_tokens",), ("model.norm", head))
+
+    def tensor_plan(self) -> Plan:
+        """Heads, hidden units and the vocabulary are cut; between them, the tokens."""
+        attention, mlp = "model.layers.*.self_attn", "model.layers.*.mlp"
+        styles: dict[str, Style] = {"model.embed_tokens": "vocabulary"}
+        styles |= dict.fromkeys((attention, mlp), "enter")
+        styles |= dict.fromkeys((f"{attention}.{name}_proj" for name in "qkv"), "column")
+        styles |= dict.fromkeys((f"{mlp}.gate_proj", f"{mlp}.up_proj"), "column")
+        styles |= dict.fromkeys((f"{attention}.o_proj", f"{mlp}.down_proj"), "row")
+        if self.lm_head is not None:
+            styles["lm_head"] = "head"
+        return Plan(styles, sequence=True)
 
     def positions(self, x: Tensor, start: int) -> Tensor:
         """The position in its window of each token that attention sees, `(time,)`."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, run
+from zafu.nets.width import Plan, Style
 
 ACTIVATIONS = {"relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu}
 
@@ -88,6 +89,17 @@ class MLP(nn.Module):
     def leave(self, x: Tensor) -> Tensor:
         """Logits `(batch, outputs)` from the features after the last layer."""
         return self.head(x)
+
+    def tensor_plan(self) -> Plan:
+        """Layers in pairs, with one sum for each; of an odd last one the outputs are gathered."""
+        count = len(self.layers)
+        kinds: tuple[Style, Style] = ("column", "row")
+        styles: dict[str, Style] = {f"layers.{i}.linear": kinds[i % 2] for i in range(count)}
+        if count % 2:
+            styles[f"layers.{count - 1}.linear"] = "gather"
+        styles |= {f"embeddings.{i}": "whole" for i in range(len(self.embeddings))}
+        styles["head"] = "whole"
+        return Plan(styles)
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.width import Plan, Style
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,17 @@ class ViT(nn.Module):
         """Logits `(batch, outputs)` from the residual stream after the last block."""
         x = self.norm(x)
         return self.head(x.mean(1) if self.shape.pool == "mean" else x[:, 0])
+
+    def tensor_plan(self) -> Plan:
+        """Heads and hidden units are cut; the stream is not, as patches may be of any number."""
+        attention = "blocks.*.attention"
+        styles: dict[str, Style] = {attention: "enter"}
+        styles |= dict.fromkeys((f"{attention}.{name}_proj" for name in "qkv"), "column")
+        styles |= {f"{attention}.o_proj": "row"}
+        styles |= {"blocks.*.up_proj": "column", "blocks.*.down_proj": "row"}
+        token = () if self.token is None else ("token",)
+        styles |= dict.fromkeys(("embed", "positions", *token, "head"), "whole")
+        return Plan(styles)
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

@@ -5,7 +5,7 @@ and not to average them, since a loss is a sum of which each rank has a part.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -21,12 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zafu.batch import Batch
 from zafu.errors import Refused
-from zafu.parallel import context
+from zafu.parallel import context, tensor
 from zafu.parallel.owners import owned
 from zafu.parallel.pipeline import Pipeline
 from zafu.parallel.schedules import held as held_stages
 from zafu.parallel.spread import Arithmetic, Loss, Spread
 from zafu.parallel.stages import cut
+from zafu.parallel.vocabulary import SharedLogits
 from zafu.parallel.world import World
 from zafu.pieces import Held, Piece, held_by
 
@@ -44,13 +45,16 @@ class Ranks(Spread):
         refuse_batch_norm(model)
         whole = {n: p.detach().clone() for n, p in model.named_parameters() if n in looked_at_whole}
         buffers = held_by(model).buffers
+        self._shared = tensor.apply(model, world)
         context.apply(model, world)
         self._pipeline: Pipeline | None = None
+        self._task = _of_share(task, self._shared, world)
         stages = [model]
         if world.degree("pipeline") > 1:
             stages = staged(model, world)
             model = nn.ModuleList(stages)
         else:
+            tensor.whole_in_eval(model, self._shared, world)
             context.whole_in_eval(model, world)
         self.model, self._called, self._shards = model, model, list[FSDPModule]()
         if world.degree("shard") > 1:
@@ -62,12 +66,13 @@ class Ranks(Spread):
             self._pipeline = Pipeline(
                 stages,
                 world,
-                lambda logits, targets: task.losses(logits, targets).sum(),
+                lambda logits, targets: self._task.losses(logits, targets).sum(),
                 reduce=reduce,
             )
         named = [pair for stage in stages for pair in stage.named_parameters()]
         copies = self._pipeline.copies if self._pipeline else frozenset[str]()
-        parts, self._doubles = _parts(named, world, copies)
+        self._named = dict(named)
+        parts, self._doubles = _parts(named, world, self._shared.cuts, copies)
         self._owned = {
             o.part.name: o for o in owned(parts, world, looked_at_whole, whole.__getitem__)
         }
@@ -84,7 +89,7 @@ class Ranks(Spread):
         if self.world.degree("context") > 1:
             batch = context.share(batch, self.world)
         if self._pipeline is None:
-            return super().backward(task, self._called, batch, factor, arithmetic)
+            return super().backward(self._task, self._called, batch, factor, arithmetic)
         with arithmetic():
             return self._pipeline.backward(batch.inputs, batch.targets, factor)
 
@@ -96,7 +101,8 @@ class Ranks(Spread):
         if self.world.degree("context") > 1:
             given = context.share(batch, self.world).inputs
         return self._pipeline.judge(
-            given, lambda logits: task.answer(context.together(logits, self.world), batch.targets)
+            given,
+            lambda logits: self._task.answer(context.together(logits, self.world), batch.targets),
         )
 
     @contextmanager
@@ -111,10 +117,20 @@ class Ranks(Spread):
         with ddp.no_sync() if ddp and not last else nullcontext():
             yield
 
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """As of any rank, where those of the tensor axis have different tokens too."""
+        axes = ("data", "context", "shard", *(("tensor",) if self._shared.sequence else ()))
+        return self.world.index(*axes), self.world.degree(*axes)
+
+    def finish(self) -> None:
+        """Add up what ranks of the tensor axis have of gradients of what is whole on each."""
+        tensor.finish(self._named, self._shared, self.world)
+
     def changed(self) -> None:
         """Let the model have what was changed in pieces that stand for parts of it."""
-        for tensor in self._owned.values():
-            tensor.deal()
+        for whole in self._owned.values():
+            whole.deal()
         with torch.no_grad():
             for double, piece in self._doubles:
                 double.copy_(piece.own)
@@ -215,8 +231,19 @@ def _nothing() -> None:
     """Gradients of shards are summed already."""
 
 
+def _of_share(task: Loss, shared: tensor.Shared, world: World) -> Loss:
+    """The task, for logits of which each process has a share."""
+    group = world.group("tensor")
+    if group is None or shared.vocabulary is None:
+        return task
+    return SharedLogits(task, group, shared.vocabulary)
+
+
 def _parts(
-    named: list[tuple[str, nn.Parameter]], world: World, copies: Container[str]
+    named: list[tuple[str, nn.Parameter]],
+    world: World,
+    cuts: Mapping[str, tensor.Cut],
+    copies: Container[str],
 ) -> tuple[list[Piece], list[tuple[Tensor, Piece]]]:
     """What is here of each parameter, and which of these have a double here.
 
@@ -229,7 +256,8 @@ def _parts(
         if name in parts:
             doubles.append((_shown(parameter), parts[name]))
         else:
-            parts[name] = _piece(name, parameter, world, copy=name in copies and name not in twice)
+            copy = name in copies and name not in twice
+            parts[name] = _piece(name, parameter, world, cut=cuts.get(name), copy=copy)
     return list(parts.values()), doubles
 
 
@@ -237,19 +265,25 @@ def _shown(parameter: nn.Parameter) -> Tensor:
     return parameter.to_local().detach() if isinstance(parameter, DTensor) else parameter
 
 
-def _piece(name: str, parameter: nn.Parameter, world: World, *, copy: bool) -> Piece:
-    shards, shape = world.degree("shard"), tuple(parameter.shape)
-    first = world.index("data", "context") == 0 and not copy
-    if not isinstance(parameter, DTensor):
-        share = 1 / world.degree("shard", "tensor")
-        first = first and world.index("shard", "tensor") == 0
-        offset = (0,) * len(shape)
-        return Piece(name, parameter, shape, offset, _plain(parameter), share * (not copy), first)
-    own = nn.Parameter(parameter.to_local().detach(), requires_grad=parameter.requires_grad)
-    rows = -(-shape[0] // shards)  # as torch.chunk cuts
-    start = min(world.index("shard") * rows, shape[0])
-    offset = (start,) + (0,) * (len(shape) - 1)
-    return Piece(name, own, shape, offset, _local(parameter), 1.0 * (not copy), first)
+def _piece(
+    name: str, parameter: nn.Parameter, world: World, *, cut: tensor.Cut | None, copy: bool
+) -> Piece:
+    alike = ("data", "context") if cut else ("data", "context", "tensor")
+    first = world.index(*alike) == 0 and not copy
+    share = (not copy) / (1 if cut else world.degree("tensor"))
+    shape, offset = list(parameter.shape), [0] * parameter.dim()
+    own, gradient = parameter, _plain(parameter)
+    if isinstance(parameter, DTensor):
+        own = nn.Parameter(parameter.to_local().detach(), requires_grad=parameter.requires_grad)
+        gradient = _local(parameter)
+        rows = -(-shape[0] // world.degree("shard"))  # as torch.chunk cuts
+        offset[0] = min(world.index("shard") * rows, shape[0])
+    else:
+        first, share = first and world.index("shard") == 0, share / world.degree("shard")
+    if cut:
+        shape[cut.dim] = cut.size
+        offset[cut.dim] += cut.start
+    return Piece(name, own, tuple(shape), tuple(offset), gradient, share, first)
 
 
 def _plain(parameter: nn.Parameter) -> Callable[[], Tensor | None]:

@@ -21,6 +21,11 @@ Arithmetic = Callable[[], AbstractContextManager[object]]  # around a forward pa
 class Loss(Protocol):
     """What is minimized and how answers are judged, as `Task`."""
 
+    @property
+    def smoothing(self) -> float | None:
+        """Of labels, where losses are cross-entropies of logits; None for other losses."""
+        ...
+
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The sum of the losses of a batch, a scalar that can be differentiated."""
         ...
