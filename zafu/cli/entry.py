@@ -87,7 +87,7 @@ def _run(words: list[str]) -> int:
     )
     verb.arguments(parser)
     parsed = parser.parse_intermixed_args(rest)  # overrides may follow options
-    parsed.words = rest
+    parsed.given = rest
     return verb.run(parsed)
 
 

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     keep_memory()
     world = run.recipe.layout.world
     if world > 1 and not local.launched():
-        words = ["train", *arguments.words]
+        words = ["train", *arguments.given]
         return local.run(world, words, logs=run.folder / "ranks")
     local.end_with_launcher()
     from zafu.cli.show import show  # torch is loaded when the recipe is known to be sound

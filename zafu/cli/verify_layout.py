@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ[TRACES] = name
-        words = ["verify-layout", *arguments.words]
+        words = ["verify-layout", *arguments.given]
         if code := local.run(recipe.layout.world, words, logs=folder / "ranks", restarts=0):
             return code
         alone = Recipe.parse({**recipe.dump(), "layout": Layout().dump()})
