@@ -89,7 +89,8 @@ class Update:
                 for penalty, parts in self._penalized:
                     for _, weights in parts:
                         moved = [w for w in weights if w.grad is not None]
-                        penalty.add_gradients([*moved], _gradients(moved))
+                        if moved:  # all of a tensor's gradient may be with another process
+                            penalty.add_gradients([*moved], _gradients(moved))
         moved = [piece for piece in self._trained if piece.own.grad is not None]
         gradients = _gradients([piece.own for piece in moved])
         if self._noise:
