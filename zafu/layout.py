@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Literal
 
 from pydantic import Field
@@ -48,13 +49,27 @@ class Layout(Spec):
     """Processes that share each window of tokens, >= 1."""
 
     def check(self) -> Iterable[Fault]:
-        """Enough micro-batches to fill the pipeline."""
-        if self.microbatches and self.pipeline > 1 and self.microbatches < self.stages:
-            yield Fault(
-                "microbatches",
-                f"at least {self.stages}, the stages of {self.schedule}",
-                str(self.microbatches),
-            )
+        """Enough micro-batches to fill the pipeline, and as many as the schedule can order."""
+        wanted = self.microbatches
+        if wanted is None or self.pipeline == 1:
+            return
+        if wanted < self.stages:
+            expected = f"at least {self.stages}, the stages of {self.schedule}"
+            yield Fault("microbatches", expected, str(wanted))
+        elif not self._ordered(wanted):
+            fewer = next(n for n in range(wanted - 1, 0, -1) if self._ordered(n))
+            more = next(n for n in count(wanted + 1) if self._ordered(n))
+            found = f"{wanted} with {self.schedule} over {self.pipeline} processes"
+            near = f"{fewer} and {more}" if fewer >= self.stages else str(more)
+            yield Fault("microbatches", "a number of equal rounds", found, hint=f"nearest: {near}")
+
+    def _ordered(self, microbatches: int) -> bool:
+        """Whether micro-batches fill whole rounds, which interleaving alone goes by.
+
+        Narayanan et al., 2021, section 2.2; with torch a round is of `pipeline` or a few more.
+        """
+        rounds = max(1, microbatches // self.pipeline)
+        return self.schedule != "interleaved" or microbatches % rounds == 0
 
     @property
     def world(self) -> int:
@@ -110,7 +125,7 @@ class Layout(Spec):
                 named = ", ".join(f"{name} {size}" for name, size in sizes.items())
                 yield Fault("tensor", f"a divisor of {named} ({known})", str(self.tensor))
         if self.pipeline > 1 and self.stages > blocks:
-            path, most = "pipeline", blocks // (self.stages // self.pipeline)
+            path, most = "pipeline", max(1, blocks // (self.stages // self.pipeline))
             expected = f"at most {most}, as the model has {blocks} blocks for {self.stages} stages"
             if not blocks:
                 expected = "1, as this model cannot be cut by depth"

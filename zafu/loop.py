@@ -205,8 +205,8 @@ def backward(
         begin = perf_counter()
     spread.finish()
     if progress.scale != 1:
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
+        if gradients := [p.grad for p in model.parameters() if p.grad is not None]:
+            torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
     return (losses[0] if len(losses) == 1 else torch.stack(losses).sum()), waited
 
 

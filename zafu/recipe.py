@@ -209,6 +209,10 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
     for fault in layout.refused(sizes=model.widths(), blocks=model.depth(), batch=batch):
         yield replace(fault, path=f"layout.{fault.path}".rstrip("."))
     yield from _context_fits(task, data, model, layout)
+    if layout.pipeline > 1 and model.sees_documents():
+        expected = "1, as later stages do not have the tokens that end documents"
+        hint = "set model.attend=window"
+        yield Fault("layout.pipeline", expected, str(layout.pipeline), hint=hint)
     if layout.pipeline > 1 and fit.micro_batch:
         hint = "set layout.microbatches instead"
         yield Fault("fit.micro_batch", "none in a pipeline", str(fit.micro_batch), hint=hint)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ for number, line in enumerate(sys.stdin):
 """
 
 
+GRACE = 2.0  # seconds that others have to answer after one has failed
+
+
 class Ranks:
     """Some processes in one gloo world; `ranks(function, **told)` runs it on each.
 
@@ -54,11 +58,16 @@ class Ranks:
         file = function.__code__.co_filename
         for process in self._processes:
             print(json.dumps([file, function.__name__, told]), file=process.stdin, flush=True)
-        answers = [self._answer(process) for process in self._processes]
-        if errors := [a["error"] for a in answers if "error" in a]:
-            self.end()  # the others may wait for the one that failed
+        with ThreadPoolExecutor(self.size) as readers:
+            answers = [readers.submit(self._answer, process) for process in self._processes]
+            for first in as_completed(answers):
+                if "error" in first.result():  # the others may wait for the one that failed
+                    wait(answers, timeout=GRACE)
+                    self._kill()
+        if errors := [a.result()["error"] for a in answers if "error" in a.result()]:
+            self.end()
             pytest.fail("\n".join(errors))
-        return [a["found"] for a in answers]
+        return [a.result()["found"] for a in answers]
 
     def _answer(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         assert process.stdout
@@ -82,11 +91,15 @@ class Ranks:
             for rank in range(self.size)
         ]
 
-    def end(self) -> None:
-        """Let the processes go."""
+    def _kill(self) -> None:
         for process in self._processes:
             process.kill()
             process.wait()
+
+    def end(self) -> None:
+        """Let the processes go."""
+        self._kill()
+        for process in self._processes:
             for pipe in (process.stdin, process.stdout):
                 if pipe:
                     pipe.close()

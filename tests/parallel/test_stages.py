@@ -1,5 +1,6 @@
 """A model that is cut gives the answers of the whole, under the names of the whole."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zafu.errors import Refused
+from zafu.errors import RecipeError, Refused
 from zafu.layout import Layout
 from zafu.nets import convnet, decoder, mlp, vit
 from zafu.parallel.schedules import SINGLE, bubble, held, holder
@@ -139,11 +140,25 @@ def test_idle_time_is_as_in_the_papers(schedule: Any, processes: int, pieces: in
         assert 0 < found < expected / 2
 
 
-def test_an_uneven_interleaving_is_refused() -> None:
-    layout = Layout(pipeline=2, schedule="interleaved", microbatches=5)
-
-    with pytest.raises(Refused, match=r"layout\.microbatches: 5 with interleaved"):
-        bubble(layout)
+@given(st.sampled_from(SCHEDULES), st.integers(2, 5), st.integers(1, 40))
+def test_micro_batches_that_cannot_be_ordered_are_refused_with_the_nearest(
+    schedule: Any, processes: int, pieces: int
+) -> None:
+    """Parity: what is not refused here, torch orders, and what is refused, it does not."""
+    told = {"pipeline": processes, "schedule": schedule}
+    try:
+        layout = Layout.parse({**told, "microbatches": pieces})
+    except RecipeError as error:
+        fault = error.faults[0]
+        assert fault.path == "microbatches"
+        for near in re.findall(r"\d+", fault.hint):
+            assert Layout.parse({**told, "microbatches": int(near)})
+        layout = Layout.model_construct(pipeline=processes, schedule=schedule, microbatches=pieces)
+        if pieces >= layout.stages:
+            with pytest.raises(Refused, match=r"layout\.microbatches"):
+                bubble(layout)
+    else:
+        assert 0 < bubble(layout) < 1
 
 
 @pytest.mark.parametrize("kind", ["LlamaForCausalLM", "Qwen3ForCausalLM"])

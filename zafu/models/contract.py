@@ -54,6 +54,10 @@ class Model(Family):
         """Whether a window of tokens may be spread over processes."""
         return False
 
+    def sees_documents(self) -> bool:
+        """Whether every block needs the tokens, which later stages of a pipeline do not have."""
+        return False
+
     def random_paths(self) -> bool:
         """Whether training skips samples in some layers, on which ranks would have to agree."""
         return False

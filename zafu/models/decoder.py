@@ -107,6 +107,10 @@ class Decoder(Model):
         """If attention looks at all of the window."""
         return self.attend == "window"
 
+    def sees_documents(self) -> bool:
+        """If attention ends where a document begins."""
+        return self.attend == "document"
+
     def random_paths(self) -> bool:
         """With stochastic depth."""
         return self.drop_path > 0

@@ -143,16 +143,19 @@ class Pipeline:
         return self._told(answer(torch.cat(here)) if self.last in self.stages else None)
 
     def tie(self) -> None:
-        """Sum the gradients of tied parameters over both ends, in place, the same bits on each."""
+        """Sum the gradients of tied parameters over both ends, in place, the same bits on each.
+
+        Those that are frozen have none.
+        """
         first, last = self.stages.get(0), self.stages.get(self.last)
         if first is not None and last is not None:
-            for name in tied(last):
+            for name in _trained(last):
                 mine, other = _gradient(first, name), _gradient(last, name)
                 other.copy_(mine.add_(other))
         elif (end := first if first is not None else last) is not None:
             peer = self._holder(self.last if first is not None else 0)
             group = self.world.group("pipeline")
-            for name in tied(end):
+            for name in _trained(end):
                 gradient = _gradient(end, name)
                 mine, other = gradient.contiguous(), torch.empty_like(gradient)
                 both = [
@@ -283,6 +286,11 @@ def _filled(x: Tensor, rows: int) -> Tensor:
     """The samples, then the first one again until there are so many."""
     missing = rows - len(x)
     return x if missing <= 0 else torch.cat([x, x[:1].expand(missing, *x.shape[1:])])
+
+
+def _trained(stage: nn.Module) -> list[str]:
+    """The tied parameters of an end that are not frozen, on both ends alike."""
+    return [name for name in tied(stage) if stage.get_parameter(name).requires_grad]
 
 
 def _gradient(stage: nn.Module, name: str) -> Tensor:

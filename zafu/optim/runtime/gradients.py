@@ -43,13 +43,14 @@ def clip(
     """In place: bring each number below `bounds.value`, then all together below `bounds.norm`.
 
     `total` is their norm, as `norm` gives it. The same as `clip_grad_value_` and `clip_grad_norm_`
-    of torch.
+    of torch. A process that has none takes part in the norm.
     """
     if bounds.value is not None:
-        torch._foreach_clamp_min_(gradients, -bounds.value)
-        torch._foreach_clamp_max_(gradients, bounds.value)
+        if gradients:
+            torch._foreach_clamp_min_(gradients, -bounds.value)
+            torch._foreach_clamp_max_(gradients, bounds.value)
         total = norm(gradients)
-    if bounds.norm is None:
+    if bounds.norm is None or not gradients:
         return
     if total.device.type == "cpu" and total.item() < 0.999 * bounds.norm:
         return  # the factor is 1, and where that is known without waiting no walk is needed

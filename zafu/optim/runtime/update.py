@@ -58,9 +58,12 @@ class Update:
         self._pieces, buffers, self._add, _, self._changed = held or held_by(model)
         here = {piece.name: piece for piece in self._pieces}
         own = {p: here[aliases[0]].own for p, aliases in names.items() if aliases[0] in here}
-        for group in groups:
-            group["params"] = [(n, here[n].own) for n, _ in group["params"] if n in here]
-        self._optimizers = tuple(optimizer.build([g for g in groups if g["params"]]))
+        for group in groups:  # with nothing for what others hold: groups are the same everywhere
+            group["params"] = [
+                (n, here[n].own if n in here else _nothing(p, self._pieces[0].own.device))
+                for n, p in group["params"]
+            ]
+        self._optimizers = tuple(optimizer.build(groups))
         # (group, its learning rate before the schedule)
         self._rates = [(g, float(g["lr"])) for o in self._optimizers for g in o.param_groups]
         self._factor = 1.0
@@ -89,7 +92,8 @@ class Update:
                 for penalty, parts in self._penalized:
                     for _, weights in parts:
                         moved = [w for w in weights if w.grad is not None]
-                        penalty.add_gradients([*moved], _gradients(moved))
+                        if moved:  # all of a tensor's gradient may be with another process
+                            penalty.add_gradients([*moved], _gradients(moved))
         moved = [piece for piece in self._trained if piece.own.grad is not None]
         gradients = _gradients([piece.own for piece in moved])
         if self._noise:
@@ -232,6 +236,11 @@ class Update:
         chosen = {own[p] for p in matching(large, penalty.match, path=path) if p in own}
         parts = [(group, [p for p in group["params"] if p in chosen]) for group, _ in self._rates]
         return [(group, weights) for group, weights in parts if weights]
+
+
+def _nothing(parameter: Tensor, device: torch.device) -> nn.Parameter:
+    """What stands for a parameter of which nothing is here."""
+    return nn.Parameter(torch.empty((0, *parameter.shape[1:]), device=device))
 
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
