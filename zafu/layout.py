@@ -24,7 +24,9 @@ from zafu.spec import Spec
 AXES = ("pipeline", "data", "context", "shard", "tensor")  # rank 1 differs from 0 in the last > 1
 Schedule = Literal["gpipe", "1f1b", "interleaved", "zero-bubble", "dualpipe-v"]
 Level = Literal["optimizer", "gradients", "parameters"]
-TWO_CHUNKS = ("interleaved", "zero-bubble", "dualpipe-v")  # schedules with two stages a process
+LOOPED = ("interleaved",)  # two stages a process, round the pipeline twice
+FOLDED = ("zero-bubble", "dualpipe-v")  # the same, down one arm of a V and up the other
+TWO_CHUNKS = (*LOOPED, *FOLDED)
 
 
 class Layout(Spec):
@@ -137,3 +139,17 @@ class Layout(Spec):
                 what = "a multiple" if self.pipeline > 1 else "a batch"
                 expected = f"{what} of at least {wanted} samples (fit.batch={near})"
                 yield Fault("", expected, f"fit.batch={batch}")
+
+
+def held(schedule: Schedule, process: int, processes: int) -> tuple[int, ...]:
+    """The numbers of the stages that a process of a pipeline holds, ascending."""
+    if schedule in FOLDED:
+        return process, 2 * processes - 1 - process
+    if schedule in LOOPED:
+        return process, process + processes
+    return (process,)
+
+
+def share(index: int, stages: int, blocks: int) -> range:
+    """The numbers of a stage's blocks; where they do not divide, earlier stages have one more."""
+    return range(-(-index * blocks // stages), -(-(index + 1) * blocks // stages))

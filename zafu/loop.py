@@ -204,9 +204,9 @@ def backward(
         losses.append(loss if factors[index] else loss * 0)
         begin = perf_counter()
     spread.finish()
-    if progress.scale != 1:
-        if gradients := [p.grad for p in model.parameters() if p.grad is not None]:
-            torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if gradients and progress.scale != 1:
+        torch._foreach_mul_(gradients, 1 / progress.scale)  # pyright: ignore[reportPrivateImportUsage]
     return (losses[0] if len(losses) == 1 else torch.stack(losses).sum()), waited
 
 

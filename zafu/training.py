@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from zafu import checkpoint, loop
+from zafu import artifact, checkpoint, costs, loop
 from zafu.checkpoint import State
 from zafu.data.contract import Split
 from zafu.errors import Interrupted, Refused
@@ -31,6 +31,8 @@ from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
+from zafu.parallel import counting
+from zafu.parallel.schedules import bubble
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
 from zafu.run import Run
@@ -73,6 +75,7 @@ class Session:
     waiting: list[Step] = field(default_factory=list[Step])  # not yet logged
     choices: list[Choice] = field(default_factory=list[Choice])  # of a loader, not yet said
     chosen: Loader | None = None  # the one that reads, where fit.loader left that open
+    notes: list[Note] = field(default_factory=list[Note])  # not yet said
     saved: dict[str, Any] | None = None  # the state that the newest checkpoint holds
     saved_at: float = field(default_factory=perf_counter)
 
@@ -176,9 +179,10 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
     if state.stopped:
         return
     every = log_interval(session)
+    said = partial(cost, session)
     fitting = loop.fit(session.objective, session.update, state.progress, session.choices.append)
     with closing(fitting):  # whoever reads ahead ends however this ends
-        for step in fitting:
+        for step in counting.counted(fitting, session.objective.spread, session.update, said):
             session.waiting.append(step)
             if step.number % every == 0:
                 log(session)
@@ -201,7 +205,9 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
 
 
 def settled(session: Session) -> Iterator[Note]:
-    """Record and say how data is read from here on, where that was to be found out."""
+    """Record and say how data is read from here on, where that was to be found out; other notes."""
+    yield from session.notes
+    session.notes.clear()
     for choice in session.choices:
         session.chosen = choice.loader
         seconds = {f"seconds_{name}": value for name, value in choice.seconds.items()}
@@ -209,6 +215,27 @@ def settled(session: Session) -> Iterator[Note]:
         session.metrics.append(row)
         yield Note(choice.why)
     session.choices.clear()
+
+
+def cost(session: Session, step: Step, ranks: list[dict[str, Any]]) -> None:
+    """Write down what a step cost each rank of the layout, beside what theory says, and say it."""
+    if not session.first:
+        return
+    run, layout = session.run, session.run.recipe.layout
+    data = run.folder.parent / "data" / session.state.data
+    signature = Signature.parse(artifact.read_json(data / "signature.json"))
+    foreseen = costs.of_ranks(run.recipe, signature, samples=step.samples)
+    for rank, theory in zip(ranks, foreseen, strict=True):
+        rank["theory"] = theory.dump()
+    found = {
+        "step": step.number,
+        "layout": layout.dump(),
+        "device": session.objective.spread.world.device.type,
+        "idle": bubble(layout),
+        "ranks": ranks,
+    }
+    artifact.write_json(run.folder / costs.NAME, found)
+    session.notes += map(Note, costs.said(found))
 
 
 def evaluate(session: Session) -> Iterator[Judged]:

@@ -194,6 +194,7 @@ def test_stages_and_shares_of_windows_do_what_one_process_does(
     "layout",
     [
         {"shard": 2, "pipeline": 2},
+        {"shard": 2, "pipeline": 2, "schedule": "zero-bubble", "microbatches": 4},
         {"data": 2, "pipeline": 2, "schedule": "zero-bubble", "microbatches": 4},
         {"context": 2, "shard": 2},
         {"context": 2, "data": 2},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from zafu.errors import Fault, RecipeError
 from zafu.signature import Columns, Pixels, Signature, Tokens
@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 Inputs = TypeVar("Inputs", Tokens, Pixels, Columns)
+
+
+class Depth(NamedTuple):
+    """A model by depth, in numbers: what a layout's costs follow from."""
+
+    first: int  # parameters before the blocks
+    block: int  # parameters of each block
+    last: int  # parameters behind the blocks, without those that `first` has too
+    tied: int  # parameters that stand before and behind the blocks
+    stream: int  # numbers that pass from block to block, for each sample
+    keys: int  # numbers of keys and values in each block, for each sample; 0: none
 
 
 class Model(Family):
@@ -49,6 +60,10 @@ class Model(Family):
     def depth(self) -> int:
         """How many blocks a pipeline may deal to its stages; 0: the model cannot be cut."""
         return 0
+
+    def by_depth(self, signature: Signature) -> Depth | None:
+        """The model by depth, in closed form; None: it has no such form."""
+        return None
 
     def cuts_windows(self) -> bool:
         """Whether a window of tokens may be spread over processes."""

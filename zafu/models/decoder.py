@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from pydantic import Field
 
 from zafu.errors import Fault
-from zafu.models.contract import Model, inputs_of
+from zafu.models.contract import Depth, Model, inputs_of
 from zafu.models.heads import divisors, heads_divide
 from zafu.signature import Signature, Tokens
 
@@ -92,12 +92,23 @@ class Decoder(Model):
 
     def parameter_count(self, signature: Signature) -> int:
         """The number of parameters, in closed form."""
-        head_dim = self.width // self.heads
+        found = self.by_depth(signature)
+        return found.first + self.layers * found.block + found.last
+
+    def by_depth(self, signature: Signature) -> Depth:
+        """Sizes of the embedding, of a block and of norm and head, and of what passes through."""
+        inputs, head_dim = inputs_of(signature, Tokens), self.width // self.heads
         kv_width = (self.kv_heads or self.heads) * head_dim
         attention = 2 * self.width * (self.width + kv_width) + 2 * head_dim * self.qk_norm
-        block = attention + 3 * self.width * self._hidden + 2 * self.width
-        embedding = inputs_of(signature, Tokens).vocab * self.width
-        return self.layers * block + self.width + embedding * (1 if self.tied else 2)
+        embedding = inputs.vocab * self.width
+        return Depth(
+            first=embedding,
+            block=attention + 3 * self.width * self._hidden + 2 * self.width,
+            last=self.width + embedding * (not self.tied),
+            tied=embedding * self.tied,
+            stream=inputs.context * self.width,
+            keys=2 * inputs.context * kv_width,
+        )
 
     def depth(self) -> int:
         """The layers."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 from pydantic import Field
 
 from zafu.errors import Fault
-from zafu.models.contract import Model, inputs_of
+from zafu.models.contract import Depth, Model, inputs_of
 from zafu.models.heads import divisors, heads_divide
 from zafu.signature import Pixels, Signature
 
@@ -79,10 +79,20 @@ class ViT(Model):
 
     def parameter_count(self, signature: Signature) -> int:
         """The number of parameters, in closed form."""
+        found = self.by_depth(signature)
+        return found.first + self.layers * found.block + found.last
+
+    def by_depth(self, signature: Signature) -> Depth:
+        """Sizes of the embedding, of a block and of norm and head, and of what passes through."""
         inputs = inputs_of(signature, Pixels)
         width, hidden = self.width, self.hidden or 4 * self.width
         patches = (inputs.height // self.patch) * (inputs.width // self.patch)
         tokens = patches + (self.pool == "token")
-        embedding = (inputs.channels * self.patch**2 + 1) * width + tokens * width
-        block = 4 * (width + 1) * width + (width + 1) * hidden + (hidden + 1) * width + 4 * width
-        return embedding + self.layers * block + 2 * width + (width + 1) * signature.outputs
+        return Depth(
+            first=(inputs.channels * self.patch**2 + 1) * width + tokens * width,
+            block=4 * (width + 1) * width + (width + 1) * hidden + (hidden + 1) * width + 4 * width,
+            last=2 * width + (width + 1) * signature.outputs,
+            tied=0,
+            stream=tokens * width,
+            keys=0,
+        )

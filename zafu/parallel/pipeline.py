@@ -20,7 +20,8 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.tensor import DTensor
 
-from zafu.parallel.schedules import arranged, held, holder
+from zafu.layout import held
+from zafu.parallel.schedules import arranged, holder
 from zafu.parallel.stages import tied
 from zafu.parallel.world import World
 

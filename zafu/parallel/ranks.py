@@ -21,10 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zafu.batch import Batch
 from zafu.errors import Refused
+from zafu.layout import held as held_stages
 from zafu.parallel import context, tensor
 from zafu.parallel.owners import owned
 from zafu.parallel.pipeline import Pipeline
-from zafu.parallel.schedules import held as held_stages
 from zafu.parallel.spread import Arithmetic, Loss, Spread
 from zafu.parallel.stages import cut
 from zafu.parallel.vocabulary import SharedLogits
@@ -124,8 +124,13 @@ class Ranks(Spread):
         return self.world.index(*axes), self.world.degree(*axes)
 
     def finish(self) -> None:
-        """Add up what ranks of the tensor axis have of gradients of what is whole on each."""
+        """Add up what ranks of the tensor axis have of gradients of what is whole on each.
+
+        If the step is counted, note what gradients weigh.
+        """
         tensor.finish(self._named, self._shared, self.world)
+        if self.counting:
+            self.counting.weigh(self.model)
 
     def changed(self) -> None:
         """Let the model have what was changed in pieces that stand for parts of it."""
@@ -133,8 +138,8 @@ class Ranks(Spread):
             whole.deal()
         with torch.no_grad():
             for double, piece in self._doubles:
-                double.copy_(piece.own)
-                double.grad = None
+                _shown(double).copy_(piece.own)
+                double.grad = None  # of the parameter itself: its shard has none
 
     def _add(self) -> None:
         """Sum the gradients of replicas, in one message."""
@@ -176,9 +181,14 @@ def _summed(group: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
 
 
 def sharded(model: nn.Module, world: World) -> Iterator[FSDPModule]:
-    """In place: cut all parameters over the shard axis; block by block, so that few are whole."""
+    """In place: cut all parameters over the shard axis; block by block, so that few are whole.
+
+    In a pipeline they stay whole from the first micro-batch to the last. To gather them for each
+    costs as much as micro-batches, and schedules that split a backward pass would lose gradients:
+    torch lets go of parameters between the halves.
+    """
     mesh = mesh_of(world)
-    again = world.layout.level == "parameters"
+    again = world.layout.level == "parameters" and world.degree("pipeline") == 1
     for part in [*blocks(model), model]:
         if next(part.parameters(), None) is None:
             continue
@@ -244,17 +254,17 @@ def _parts(
     world: World,
     cuts: Mapping[str, tensor.Cut],
     copies: Container[str],
-) -> tuple[list[Piece], list[tuple[Tensor, Piece]]]:
+) -> tuple[list[Piece], list[tuple[nn.Parameter, Piece]]]:
     """What is here of each parameter, and which of these have a double here.
 
     `copies` are those of the last stage that the first has as well: they count once.
     """
     parts: dict[str, Piece] = {}
-    doubles: list[tuple[Tensor, Piece]] = []
+    doubles: list[tuple[nn.Parameter, Piece]] = []
     twice = {name for name, count in Counter(name for name, _ in named).items() if count > 1}
     for name, parameter in named:
         if name in parts:
-            doubles.append((_shown(parameter), parts[name]))
+            doubles.append((parameter, parts[name]))
         else:
             copy = name in copies and name not in twice
             parts[name] = _piece(name, parameter, world, cut=cuts.get(name), copy=copy)

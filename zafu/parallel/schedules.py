@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed import pipelining
 
 from zafu.errors import Refused
-from zafu.layout import Layout, Schedule
+from zafu.layout import Layout, Schedule, held
 
 SINGLE: dict[str, Any] = {"gpipe": pipelining.ScheduleGPipe, "1f1b": pipelining.Schedule1F1B}
 LOOPED: dict[str, Any] = {"interleaved": pipelining.ScheduleInterleaved1F1B}
@@ -26,15 +26,6 @@ FOLDED: dict[str, Any] = {
     "dualpipe-v": pipelining.ScheduleDualPipeV,
 }
 SECONDS = {"F": 1, "I": 1, "W": 1, "B": 2}  # forward; backward for inputs, for weights, for both
-
-
-def held(schedule: Schedule, process: int, processes: int) -> tuple[int, ...]:
-    """The numbers of the stages that a process of a pipeline holds, ascending."""
-    if schedule in FOLDED:  # down one arm of the V and up the other
-        return process, 2 * processes - 1 - process
-    if schedule in LOOPED:
-        return process, process + processes
-    return (process,)
 
 
 def holder(schedule: Schedule, stage: int, processes: int) -> int:

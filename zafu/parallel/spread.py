@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,9 @@ from zafu.batch import Batch
 from zafu.layout import AXES, Layout
 from zafu.parallel.world import World
 from zafu.pieces import Held, Piece
+
+if TYPE_CHECKING:
+    from zafu.parallel.counting import Counting
 
 Arithmetic = Callable[[], AbstractContextManager[object]]  # around a forward pass, such as autocast
 
@@ -43,6 +46,7 @@ class Spread:
     """One process that is alone in its layout; `Ranks` has others beside it."""
 
     held: Held | None = None  # what is updated here; None: all of the model
+    counting: Counting | None = None  # while a step's messages are counted
     parts: Sequence[Piece] = ()  # what the model computes with here, where that is not all of it
 
     def __init__(self, world: World) -> None:

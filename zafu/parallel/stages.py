@@ -18,15 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from zafu.errors import Refused
+from zafu.layout import share
 from zafu.nets.decoder import Decoder
 from zafu.nets.depth import Deep, Parts
 
 PLAN = {"embed_tokens", "layers", "norm"}  # of a `transformers` model that can be cut
-
-
-def share(index: int, stages: int, blocks: int) -> range:
-    """The numbers of a stage's blocks; where they do not divide, earlier stages have one more."""
-    return range(-(-index * blocks // stages), -(-(index + 1) * blocks // stages))
 
 
 def cut(model: nn.Module, index: int, stages: int) -> nn.Module:

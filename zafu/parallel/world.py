@@ -54,6 +54,10 @@ class World:
         """Those processes, in the order of their numbers; None where this one is alone in it."""
         return self._groups.get(self._key(axes))
 
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Along which axes each of the groups lies, by torch's name of it."""
+        return {group.group_name: axes for axes, group in self._groups.items()}
+
     def add(self, values: Tensor, *axes: str) -> Tensor:
         """In place: the sum of a tensor over the processes of some axes, the same bits on each."""
         if group := self.group(*axes):

@@ -51,6 +51,7 @@ class Folder:
     judged: dict[str, Any]  # evaluation.json
     card: dict[str, Any]
     samples: list[dict[str, Any]]
+    costs: dict[str, Any]  # of the layout, where there was more than one process
     columns: dict[str, np.ndarray]  # of training steps, each (rows,) float64; NaN where absent
     evaluations: list[Evaluation]
     spent: dict[str, float]  # seconds of rows that are no step: "save", "evaluate"
@@ -74,6 +75,7 @@ def read(run: Path) -> Folder:
         judged=mapping(_json(run / "evaluation.json", faults)),
         card=mapping(_json(run / "model" / "card.json", faults)),
         samples=mappings(_json(run / "samples.json", faults)),
+        costs=mapping(_json(run / "costs.json", faults)),
         columns=_columns([row for row in rows if "loss" in row and "scores" not in row]),
         evaluations=[_evaluation(row) for row in rows if "scores" in row],
         spent={

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from zafu.artifact import write_text
-from zafu.report import cards, learning, results
+from zafu.report import cards, layout, learning, results
 from zafu.report.element import Child, Element, h, render
 from zafu.report.folder import Folder, read, words
 
@@ -38,6 +38,7 @@ def page(folder: Folder) -> str:
         learning.learning(folder),
         cards.samples(folder),
         learning.time(folder),
+        layout.layout(folder),
         cards.data(folder),
         cards.model(folder),
         cards.again(folder),

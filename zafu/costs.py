@@ -1,0 +1,246 @@
+"""Costs: what a layout has to send and to hold, in closed form, before anything is trained.
+
+Bytes are those that one rank sends in one step, where n ranks pass a tensor of b bytes round a ring
+(Patarasuk & Yuan, 2009): 2 (n - 1) / n b for a sum on all, (n - 1) / n b to gather it or to sum it
+in shards. Replicas: Li et al., 2020 (arXiv:2006.15704). Shards: Rajbhandari et al., 2020
+(arXiv:1910.02054). Pipelines: Narayanan et al., 2021 (arXiv:2104.04473). Rings of keys and values:
+Liu et al., 2023 (arXiv:2310.01889). Tensors with sequences: Korthikanti et al., 2022
+(arXiv:2205.05198). Left out are losses, norms and votes: a few numbers a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from zafu.layout import Layout, held, share
+from zafu.models.contract import Depth
+from zafu.recipe import Recipe
+from zafu.signature import Signature
+from zafu.units import Bytes
+
+NAME = "costs.json"  # in a run's folder
+BYTES = 4  # of one fp32 number
+LOW = 2  # of one in bf16 or fp16
+
+
+class Traffic(NamedTuple):
+    """What one rank sends along some axes in one step."""
+
+    bytes: float
+    messages: int | None  # collectives, and sends to one other; None: torch bundles as it likes
+
+
+class State(NamedTuple):
+    """Bytes that one rank holds when the gradients of a step are there."""
+
+    parameters: float
+    gradients: float
+    optimizer: float  # with the average of weights, if there is one
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return sum(self)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of one step on one rank."""
+
+    traffic: Mapping[str, Traffic]  # by axes, such as `data` or `data+context`
+    state: State
+
+    def dump(self) -> dict[str, Any]:
+        """As plain data."""
+        traffic = {axes: found._asdict() for axes, found in self.traffic.items()}
+        return {"traffic": traffic, "state": self.state._asdict()}
+
+
+def together(*axes: str) -> str:
+    """How collectives over some axes are named."""
+    return "+".join(axes)
+
+
+def passed_on(axis: str) -> str:
+    """How messages from one rank of an axis to one other are named."""
+    return f"{axis}, passed on"
+
+
+def of_ranks(recipe: Recipe, signature: Signature, *, samples: int) -> list[Costs]:
+    """What a step on so many samples costs each rank of the recipe's layout.
+
+    Of what the model does not say by depth (`Model.by_depth`), nothing is foreseen.
+    """
+    layout, depth = recipe.layout, recipe.model.by_depth(signature)
+    whole = recipe.model.parameter_count(signature)
+    per_weight = recipe.fit.optimizer.state_per_parameter + (recipe.fit.average is not None)
+    found: list[Costs] = []
+    for rank in range(layout.world):
+        here = _Here(recipe, depth, samples / layout.batch_ranks, rank)
+        mine = here.parameters(whole)
+        own = BYTES * mine / layout.shard
+        moved = own - BYTES * here.twice / layout.shard
+        found.append(Costs(dict(here.traffic(mine)), State(own, own, moved * per_weight)))
+    return found
+
+
+def said(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a step cost, as a run's `costs.json` has it, in a line for each axis and for memory."""
+    ranks = found["ranks"]
+    for axes in sorted({axes for rank in ranks for axes in rank["traffic"]}):
+        rank = most(ranks, axes)
+        own, theory = rank["traffic"][axes], rank["theory"]["traffic"].get(axes)
+        if not own["messages"]:
+            continue
+        beside = f" (theory {Bytes(theory['bytes'])})" if theory else ""
+        waits = f", {waited(ranks, axes):.1%} of it waiting" if rank["waits_known"] else ""
+        sent = f"{Bytes(own['bytes'])}{beside} in {own['messages']} messages"
+        yield f"along {axes} a rank sends {sent} a step{waits}"
+    rank = max(ranks, key=lambda rank: sum(rank["state"].values()))
+    own, theory = sum(rank["state"].values()), sum(rank["theory"]["state"].values())
+    peak = Bytes(max(rank["peak"] for rank in ranks))
+    yield f"a rank holds {Bytes(own)} of state (theory {Bytes(theory)}), {peak} at the most in all"
+
+
+def most(ranks: Sequence[Mapping[str, Any]], axes: str) -> Mapping[str, Any]:
+    """The rank that sends most along some axes."""
+    there = [rank for rank in ranks if axes in rank["traffic"]]
+    return max(there, key=lambda rank: rank["traffic"][axes]["bytes"])
+
+
+def waited(ranks: Sequence[Mapping[str, Any]], axes: str) -> float:
+    """The share of a step that ranks wait for others along some axes, on the average."""
+    none = {"seconds": 0.0}
+    shares = [r["traffic"].get(axes, none)["seconds"] / r["seconds"] for r in ranks]
+    return sum(shares) / len(shares)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """One rank's share of a model and of a batch."""
+
+    recipe: Recipe
+    depth: Depth | None
+    rows: float  # samples of a step that are dealt to it
+    rank: int
+
+    @property
+    def layout(self) -> Layout:
+        """The recipe's."""
+        return self.recipe.layout
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Those that are here."""
+        layout = self.layout
+        place = layout.place(self.rank)["pipeline"]
+        return held(layout.schedule, place, layout.pipeline) if layout.pipeline > 1 else (0,)
+
+    @property
+    def blocks(self) -> int:
+        """How many of the model's are here."""
+        stages, depth = self.layout.stages, self.recipe.model.depth()
+        return sum(len(share(stage, stages, depth)) for stage in self.stages)
+
+    @property
+    def passes(self) -> int:
+        """Micro-batches of a step."""
+        if self.layout.pipeline > 1:
+            return self.layout.pieces
+        most = self.recipe.fit.micro_batch or self.rows
+        return max(1, -(-int(self.rows) // int(max(most, 1))))
+
+    def parameters(self, whole: int) -> float:
+        """Those of the stages that are here, before shards; evenly cut, where depth is unknown."""
+        layout, depth = self.layout, self.depth
+        if layout.pipeline == 1 or depth is None:
+            return whole / layout.pipeline / layout.tensor
+        found = self.blocks * depth.block
+        found += depth.first * (0 in self.stages)
+        if layout.stages - 1 in self.stages:  # both ends keep what they share
+            found += depth.last + depth.tied
+        return found / layout.tensor
+
+    @property
+    def twice(self) -> float:
+        """Parameters that both ends have, where both are here: the optimizer moves them once."""
+        ends = {0, self.layout.stages - 1} <= {*self.stages} and self.layout.pipeline > 1
+        return self.depth.tied / self.layout.tensor if ends and self.depth else 0.0
+
+    def traffic(self, mine: float) -> Iterator[tuple[str, Traffic]]:
+        """Along all axes of which this is known."""
+        layout = self.layout
+        if layout.shard > 1:
+            yield "shard", self._shards(mine)
+        replicas = [axis for axis in ("data", "context") if getattr(layout, axis) > 1]
+        if replicas:
+            count = layout.data * layout.context
+            sent = 2 * (count - 1) / count * BYTES * mine / layout.shard
+            messages = self._units() if layout.shard > 1 else None
+            yield together(*replicas), Traffic(sent, messages)
+        if self.depth is None:
+            return
+        if layout.context > 1 and self.depth.keys:
+            yield passed_on("context"), self._rings(self.depth)
+        if layout.pipeline > 1:
+            yield passed_on("pipeline"), self._boundaries(self.depth)
+        if layout.tensor > 1:
+            yield "tensor", self._tensors(self.depth)
+
+    def _shards(self, mine: float) -> Traffic:
+        """Parameters are gathered for each pass, in backward again if nobody keeps them whole.
+
+        In a pipeline they are gathered once, and gradients summed once.
+        """
+        passes, level = self.passes, self.layout.level
+        gathers = passes * (2 if level == "parameters" else 1)
+        if self.layout.pipeline > 1:
+            passes = gathers = 1
+        sums = 1 if level == "optimizer" else passes
+        count, units = self.layout.shard, self._units()
+        messages = None if units is None else (gathers + sums) * units
+        return Traffic((gathers + sums) * (count - 1) / count * BYTES * mine, messages)
+
+    def _rings(self, depth: Depth) -> Traffic:
+        """Keys and values go round in both passes; their gradients go round and home in fp32."""
+        count = self.layout.context
+        low = LOW if self.recipe.fit.precision != "fp32" else BYTES
+        rounds = (count - 1) * (3 if self.recipe.fit.recompute else 2)
+        chunk = self._samples() * depth.keys / count / self.layout.tensor
+        sent = rounds * low + count * BYTES
+        return Traffic(self.blocks * chunk * sent, self.blocks * self.passes * (rounds + count))
+
+    def _boundaries(self, depth: Depth) -> Traffic:
+        """Each micro-batch goes to the next stage, and its gradient comes back."""
+        here, last = self.stages, self.layout.stages - 1
+        down = sum(stage < last and stage + 1 not in here for stage in here)
+        up = sum(stage > 0 and stage - 1 not in here for stage in here)
+        stream = depth.stream / self.layout.context / self.layout.tensor
+        ends = (0 in here) != (last in here)
+        shared = depth.tied / self.layout.shard / self.layout.tensor * ends
+        sent = BYTES * (self._samples() * stream * (down + up) + shared)
+        return Traffic(sent, self.passes * (down + up) + (ends and depth.tied > 0))
+
+    def _tensors(self, depth: Depth) -> Traffic:
+        """With sequences cut: per block 2 gathers and 2 sums in shards, and the same backward.
+
+        The ends of the model (embedding, head, loss) are left out.
+        """
+        count = self.layout.tensor
+        stream = self._samples() * depth.stream / self.layout.context
+        low = LOW if self.recipe.fit.precision != "fp32" else BYTES
+        calls = 8 * self.blocks * self.passes
+        return Traffic(8 * self.blocks * (count - 1) / count * low * stream, calls)
+
+    def _samples(self) -> float:
+        """Samples of a step that pass here: a pipeline fills its last micro-batches."""
+        if self.layout.pipeline == 1:
+            return self.rows
+        return -(-self.rows // self.layout.pieces) * self.layout.pieces
+
+    def _units(self) -> int | None:
+        """How many parts torch gathers one by one: blocks, and what stands around them."""
+        ends = {0, self.layout.stages - 1} & {*self.stages}
+        return self.blocks + len(ends) if self.depth else None
