@@ -4,6 +4,8 @@
 ZafuError                 exit code 1: the run failed
 ├── NonFinite             a loss or a gradient is NaN or infinite; the update was not applied
 ├── DiskFull              a folder could not be written; what was there before is whole
+├── LostRank              exit code 69: another process of the layout is gone or does not answer
+├── Diverged              copies of the same weights are not equal any more
 ├── Damaged               a stored file is not what was written
 └── Refused               exit code 2: the request cannot be carried out as it stands
     ├── RecipeError       a recipe has faults: all of them in one list
@@ -32,6 +34,16 @@ class NonFinite(ZafuError):
 
 class DiskFull(ZafuError):
     """Writing failed for lack of room; nothing that was complete before was touched."""
+
+
+class LostRank(ZafuError):
+    """Another process of the layout is gone or frozen; going on from a checkpoint helps."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class Diverged(ZafuError):
+    """Processes that hold the same weights have different bits; nothing of it was saved."""
 
 
 class Damaged(ZafuError):

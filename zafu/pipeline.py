@@ -20,7 +20,7 @@ from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
 from zafu.checkpoint import State
-from zafu.errors import DataError, DiskFull, Interrupted, RecipeError, Refused
+from zafu.errors import DataError, DiskFull, Interrupted, LostRank, RecipeError, Refused
 from zafu.evaluation.contract import Baseline
 from zafu.judge import answers, unless_stopped, verdict
 from zafu.layout import Layout
@@ -149,7 +149,10 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     refuse_misfit(recipe, run.folder, signature)
     if stop:
         raise Interrupted(f"{stop.signal}: nothing was trained yet; run the same command again")
-    world = stack.enter_context(joined(recipe.layout, training.device_of(recipe.fit)))
+    device = training.device_of(recipe.fit)
+    world = stack.enter_context(joined(recipe.layout, device, logs=run.folder / "ranks"))
+    if world.watch and world.rank == 0:
+        world.watch.ended = lambda text: note_end(run, LostRank(text))
     model, update, spread = training.build(run, signature, world)
     first = world.rank == 0
     if first:

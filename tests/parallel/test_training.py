@@ -74,6 +74,9 @@ def test_a_rank_that_is_killed_changes_nothing(folder: Path) -> None:
     text = done(process)
 
     assert "rank 1 was ended by SIGKILL: all start again" in text
+    assert "rank 1 is lost" in text
+    assert "Traceback" not in text  # it is in a log
+    assert "Traceback" in (folder / "killed/ranks/0.stacks").read_text()
     weights = "model/model.safetensors"
     assert digest_file(folder / "killed" / weights) == digest_file(folder / "whole" / weights)
 

@@ -32,7 +32,8 @@ a first model in a minute:
   zafu train digits.yaml
   zafu train digits.yaml fit.optimizer.lr=1e-3     another run, beside the first
 
-exit codes: 0 done; 1 the run failed; 2 the request was refused; 75 stopped by a signal, saved
+exit codes: 0 done; 1 the run failed; 2 the request was refused; 75 stopped by a signal, saved;
+            69 a process of the layout was lost or frozen
 """
 
 

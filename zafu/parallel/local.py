@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-GRACE = 5.0  # seconds that processes have to end after one of them has failed
+from zafu.errors import LostRank
+
+GRACE = 4.5  # seconds that processes have to end after one of them has failed
 LONGEST_SAVE = 600.0  # seconds that they have after a signal
 RESTARTS = 3  # after a process was killed, from the newest checkpoint
 INTERRUPTED = 75
@@ -44,20 +46,23 @@ def run(world: int, words: Sequence[str], *, logs: Path, restarts: int = RESTART
     """Run `zafu WORDS` as so many processes; the exit code of the first that failed, else 0.
 
     Ranks but the first write to `logs`. A process that a signal killed starts all anew, a few
-    times; they go on from the newest checkpoint.
+    times, and so does one that has lost another; they go on from the newest checkpoint.
     """
     logs.mkdir(parents=True, exist_ok=True)
     rank, code = 0, 0
     for attempt in range(restarts + 1):
         with _Processes(world, words, logs) as processes:
             rank, code = processes.wait()
-        if code >= 0 or processes.asked or attempt == restarts:
+        lost = code < 0 or code == LostRank.exit_code
+        if not lost or processes.asked or attempt == restarts:
             break
-        name = signal.Signals(-code).name
-        print(f"zafu: rank {rank} was ended by {name}: all start again", file=sys.stderr)
+        if rank > 0 and code > 0:  # as where the first rank is frozen
+            _show(logs / f"{rank}.log", rank)
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "has lost another"
+        print(f"zafu: rank {rank} {how}: all start again", file=sys.stderr)
     if rank > 0 and code not in (0, INTERRUPTED):
         _show(logs / f"{rank}.log", rank)
-    return code if code >= 0 else 1
+    return code if code >= 0 else LostRank.exit_code
 
 
 class _Processes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from zafu.layout import AXES, Layout
+from zafu.parallel.watch import Watch, watching
 
 PATIENCE = timedelta(minutes=10)  # for one collective operation
 
@@ -32,6 +33,7 @@ class World:
         self.layout, self.rank = layout, rank
         self.device = device or torch.device("cpu")
         self.place = layout.place(rank)
+        self.watch: Watch | None = None  # where others may be lost
         self._groups: dict[tuple[str, ...], dist.ProcessGroup] = {}
 
     @cached_property
@@ -137,19 +139,30 @@ def connected(layout: Layout, rank: int, device: torch.device | None = None) -> 
 
 
 @contextmanager
-def joined(layout: Layout, device: torch.device | None = None) -> Generator[World]:
+def joined(
+    layout: Layout, device: torch.device | None = None, *, logs: Path | None = None
+) -> Generator[World]:
     """The world that the launcher's environment describes; alone where the layout is of one.
 
-    RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are those of torch's elastic launcher.
+    RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are those of torch's elastic launcher. With a
+    folder of `logs` ranks watch each other, and LostRank is raised where one is gone.
     """
     if layout.world == 1:
         yield World(layout)
         return
-    rank = int(os.environ["RANK"])
     backend = "nccl" if device is not None and device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    store, rank, size = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
-        with connected(layout, rank, device) as world:
+        with ExitStack() as stack:
+            world = stack.enter_context(connected(layout, rank, device))
+            if logs is not None:
+                log = logs / f"{rank}.stacks"
+                world.watch = stack.enter_context(watching(store, rank, size, log))
             yield world
+            world.wait()  # who has come here watches nobody any more
+            if world.watch:
+                world.watch.leave("")
+            world.wait()  # the store lives as long as somebody speaks to it
     finally:
         dist.destroy_process_group()
