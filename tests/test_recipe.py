@@ -73,6 +73,52 @@ def test_what_does_not_go_together_is_refused(change: dict[str, object], path: s
     assert paths_of({**DIGITS, **change}) == [path]
 
 
+TOKENS = {
+    "task": "language-modeling",
+    "data": {"kind": "text", "files": ["stdlib:asyncio/*.py"], "context": 36},
+    "model": {"kind": "decoder", "width": 32, "heads": 4, "kv_heads": 2, "drop_path": 0.1},
+    "fit": {"steps": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layout", "paths"),
+    [
+        (TOKENS, {"tensor": 2}, ["model.drop_path"]),
+        (TOKENS, {"tensor": 8}, ["layout.tensor", "model.drop_path", "layout.tensor"]),
+        (TOKENS, {"context": 4}, ["model.drop_path", "layout.context"]),
+        (DIGITS, {"tensor": 2}, ["layout.tensor"]),
+        (DIGITS | {"model": {"kind": "mlp", "width": 30}}, {"tensor": 4}, ["layout.tensor"]),
+        (DIGITS | {"model": {"kind": "mlp", "layers": 0}}, {"tensor": 2}, ["layout.tensor"]),
+        (DIGITS | {"model": {"kind": "vit", "heads": 4}}, {"tensor": 3}, ["layout.tensor"]),
+    ],
+)
+def test_a_layout_that_cannot_share_the_model_is_refused(
+    recipe: dict[str, object], layout: dict[str, int], paths: list[str]
+) -> None:
+    assert paths_of(recipe | {"layout": layout}) == paths
+    fits = DIGITS | {"model": {"kind": "vit", "heads": 4}, "layout": {"tensor": 4}}
+    assert Recipe.parse(fits).layout.world == 4
+
+
+def test_a_hub_model_is_shared_by_what_transformers_publishes() -> None:
+    pytest.importorskip("transformers")
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    model = {"kind": "hub", "config": {"model_type": "llama", **sizes}}
+    given = TOKENS | {"model": model}
+    assert Recipe.parse(given | {"layout": {"tensor": 2, "pipeline": 2}}).layout.world == 4
+    wrong = {"layout": {"tensor": 4, "pipeline": 3}}
+    assert paths_of(given | wrong)[:2] == ["layout.tensor", "layout.pipeline"]
+    other = {"kind": "hub", "config": {"model_type": "gpt2", "n_embd": 32, "n_head": 4}}
+    assert paths_of(given | {"model": other, "layout": {"tensor": 2}}) == ["layout.tensor"]
+
+
 def test_patience_without_a_validation_split_is_refused() -> None:
     data = {"kind": "digits", "split": {"validation": 0}}
 

@@ -111,14 +111,15 @@ class Layout(Spec):
         ]
 
     def refused(
-        self, *, sizes: Mapping[str, int], blocks: int, batch: int | None
+        self, *, sizes: Mapping[str, int] | None, blocks: int, batch: int | None
     ) -> Iterable[Fault]:
         """Faults of these degrees with a model and a batch; paths are relative to the layout.
 
-        `sizes` are those that `tensor` must divide, none if the model has no tensor plan; `blocks`
-        is the model's depth, 0 if it cannot be cut; `batch` None is the whole training split.
+        `sizes` are those that `tensor` must divide, {} if the model has no tensor plan, None if
+        that is not known yet; `blocks` is the model's depth, 0 if it cannot be cut; `batch` None
+        is the whole training split.
         """
-        if self.tensor > 1:
+        if self.tensor > 1 and sizes is not None:
             if not sizes:
                 yield Fault("tensor", "1, as this model has no plan for it", str(self.tensor))
             shared = math.gcd(*sizes.values()) if sizes else 0

@@ -206,9 +206,15 @@ def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
 
 def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
     batch = None if fit.batch == "all" else fit.batch
-    for fault in layout.refused(sizes=model.widths(), blocks=model.depth(), batch=batch):
+    try:  # asked only where needed: of a hub model, transformers is
+        sizes = model.widths() if layout.tensor > 1 else None
+        blocks = model.depth() if layout.pipeline > 1 else 0
+    except (RecipeError, ImportError):
+        return  # said where the model is checked
+    for fault in layout.refused(sizes=sizes, blocks=blocks, batch=batch):
         yield replace(fault, path=f"layout.{fault.path}".rstrip("."))
-    yield from _context_fits(task, data, model, layout)
+    yield from _context_fits(model, layout)
+    yield from _windows_fit(task, data, model, layout)
     if layout.pipeline > 1 and model.sees_documents():
         expected = "1, as later stages do not have the tokens that end documents"
         hint = "set model.attend=window"
@@ -218,21 +224,28 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         yield Fault("fit.micro_batch", "none in a pipeline", str(fit.micro_batch), hint=hint)
 
 
-def _context_fits(task: Task, data: Data, model: Model, layout: Layout) -> Iterator[Fault]:
-    if layout.context == 1:
-        return
-    if not model.cuts_windows():
+def _context_fits(model: Model, layout: Layout) -> Iterator[Fault]:
+    if layout.context > 1 and not model.cuts_windows():
         expected = "1, as this model does not attend to plain windows (model.attend=window)"
         yield Fault("layout.context", expected, str(layout.context))
+
+
+def _windows_fit(task: Task, data: Data, model: Model, layout: Layout) -> Iterator[Fault]:
+    """Faults where processes share windows: as contexts, or between blocks of a shared stream."""
+    stream = layout.tensor if model.cuts_stream() else 1
+    if layout.context * stream == 1:
+        return
+    path = "layout.context" if layout.context > 1 else "layout.tensor"
     if model.random_paths():
         yield Fault("model.drop_path", "0, as a window lies on several processes", "more")
     signature = data.foreseen(task.kind)
     if signature and isinstance(signature.inputs, Tokens):
-        length, chunks = signature.inputs.context, 2 * layout.context
+        length = signature.inputs.context
+        chunks = layout.context * math.lcm(2, stream) if layout.context > 1 else stream
         if length % chunks:
             near = max(length // chunks, 1) * chunks
             expected = f"windows of a multiple of {chunks} tokens (data.context={near})"
-            yield Fault("layout.context", expected, f"data.context={length}")
+            yield Fault(path, expected, f"data.context={length}")
 
 
 def _packages_are_there(

@@ -21,8 +21,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "loop"))
-from run import figures, prepare
-from sizes import SIZES, THREADS
+from run import figures, prepare  # noqa: E402
+from sizes import SIZES, THREADS  # noqa: E402
 
 WORLD = 2
 REFERENCE = {"zafu-data": "ddp", "zafu-shard": "fsdp", "transformers": "ddp", "lightning": "ddp"}

@@ -74,12 +74,11 @@ def _of_world(world: int) -> list[dict[str, Any]]:
 def sent() -> int:
     """Bytes that this process's TCP sockets have sent so far; raises OSError if none says so."""
     total, known = 0, False
-    for name in os.listdir("/proc/self/fd"):
-        path = f"/proc/self/fd/{name}"
+    for path in Path("/proc/self/fd").iterdir():
         try:
-            if not os.readlink(path).startswith("socket:"):
+            if not str(path.readlink()).startswith("socket:"):
                 continue
-            found = socket.socket(fileno=os.dup(int(name)))
+            found = socket.socket(fileno=os.dup(int(path.name)))
         except OSError:  # closed meanwhile
             continue
         with found:

@@ -53,9 +53,12 @@ class Model(Family):
             module = self.build(signature)
         return sum(p.numel() for p in module.parameters())
 
-    def widths(self) -> dict[str, int]:
-        """The sizes, by names of settings, that tensor parallelism divides; {}: it has no plan."""
-        return {}
+    def widths(self) -> dict[str, int] | None:
+        """The sizes, by names of settings, that tensor parallelism divides; {}: it has no plan.
+
+        None: the module is asked when it is built (`zafu.nets.width`).
+        """
+        return None
 
     def depth(self) -> int:
         """How many blocks a pipeline may deal to its stages; 0: the model cannot be cut."""
@@ -64,6 +67,10 @@ class Model(Family):
     def by_depth(self, signature: Signature) -> Depth | None:
         """The model by depth, in closed form; None: it has no such form."""
         return None
+
+    def cuts_stream(self) -> bool:
+        """Whether tensor parallelism cuts the stream of tokens in time (sequence parallel)."""
+        return False
 
     def cuts_windows(self) -> bool:
         """Whether a window of tokens may be spread over processes."""

@@ -61,6 +61,10 @@ class ConvNet(Model):
             )
         )
 
+    def widths(self) -> dict[str, int]:
+        """None: convolutions have no plan."""
+        return {}
+
     def depth(self) -> int:
         """The residual blocks of all stages."""
         return self.stages * self.blocks

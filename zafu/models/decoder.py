@@ -110,9 +110,18 @@ class Decoder(Model):
             keys=2 * inputs.context * kv_width,
         )
 
+    def widths(self) -> dict[str, int]:
+        """Heads, and the MLP's hidden units."""
+        heads = {"model.heads": self.heads, "model.kv_heads": self.kv_heads or self.heads}
+        return {**heads, "model.hidden": self._hidden}
+
     def depth(self) -> int:
         """The layers."""
         return self.layers
+
+    def cuts_stream(self) -> bool:
+        """Between blocks, in time."""
+        return True
 
     def cuts_windows(self) -> bool:
         """If attention looks at all of the window."""

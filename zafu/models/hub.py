@@ -82,6 +82,19 @@ class Hub(Model):
             raise RecipeError([Fault("model.config", expected, str(error))]) from None
         return sum(p.numel() for p in model.parameters())
 
+    def widths(self) -> dict[str, int]:
+        """Heads and hidden units, where `transformers` publishes a tensor plan."""
+        config = hub_config.parsed(self._given()).get_text_config()
+        names = ("num_attention_heads", "num_key_value_heads", "intermediate_size")
+        found = {f"model.config.{n}": getattr(config, n, None) for n in names}
+        sizes = {name: size for name, size in found.items() if isinstance(size, int)}
+        return sizes if config.base_model_tp_plan else {}
+
+    def depth(self) -> int:
+        """The layers, where `transformers` publishes a pipeline plan."""
+        config = hub_config.parsed(self._given()).get_text_config()
+        return config.num_hidden_layers if config.base_model_pp_plan else 0
+
     def hub_config(self, signature: Signature) -> dict[str, Any]:
         """The `config.json` of the model, in the sizes that the data has."""
         config = self._config(signature)

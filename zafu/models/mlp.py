@@ -56,6 +56,10 @@ class MLP(Model):
             )
         )
 
+    def widths(self) -> dict[str, int]:
+        """The width, if there is a layer to cut."""
+        return {"model.width": self.width} if self.layers else {}
+
     def depth(self) -> int:
         """The hidden layers."""
         return self.layers

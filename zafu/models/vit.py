@@ -73,6 +73,10 @@ class ViT(Model):
             )
         )
 
+    def widths(self) -> dict[str, int]:
+        """Heads, and the MLP's hidden units."""
+        return {"model.heads": self.heads, "model.hidden": self.hidden or 4 * self.width}
+
     def depth(self) -> int:
         """The layers."""
         return self.layers

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from zafu.errors import LostRank
 
@@ -49,11 +50,11 @@ class Heard:
 class Watch:
     """One process's eye on the others; `watching` starts and ends it."""
 
-    def __init__(self, store: dist.Store, rank: int, world: int, log: Path) -> None:
+    def __init__(self, store: Store, rank: int, world: int, log: Path) -> None:
         """`log` gets the stacks of all threads, and the traceback of a broken connection."""
         self.rank, self.world, self.log = rank, world, log
         self.ended: Callable[[str], None] = lambda _: None  # called before this process is ended
-        self._store, self._aside = (dist.PrefixStore("watch", store.clone()) for _ in range(2))
+        self._store, self._aside = (PrefixStore("watch", store.clone()) for _ in range(2))  # pyright: ignore[reportAttributeAccessIssue]
         self._others = [*range(1, world)] if rank == 0 else [0]
         self._heard = {other: Heard(at=time.monotonic()) for other in self._others}
         self._beat, self._word, self._verdict = 0, "", ""
@@ -79,7 +80,7 @@ class Watch:
         time.sleep(2 * BEAT if self.rank == 0 and self.world > 2 else 0)  # the others hear it
         return self._verdict or f"a connection to another process broke; {NEXT}"
 
-    def _say(self, store: dist.Store) -> None:
+    def _say(self, store: Store) -> None:
         self._beat += 1
         said = {"beat": self._beat, "word": self._word, "verdict": self._verdict}
         store.set(str(self.rank), json.dumps(said))
@@ -159,7 +160,7 @@ class Watch:
 
 
 @contextmanager
-def watching(store: dist.Store, rank: int, world: int, log: Path) -> Generator[Watch]:
+def watching(store: Store, rank: int, world: int, log: Path) -> Generator[Watch]:
     """Inside, ranks watch each other; a broken connection becomes a LostRank that names one."""
     log.parent.mkdir(parents=True, exist_ok=True)
     watch = Watch(store, rank, world, log)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from zafu.layout import AXES, Layout
 from zafu.parallel.watch import Watch, watching
@@ -151,7 +152,7 @@ def joined(
         yield World(layout)
         return
     backend = "nccl" if device is not None and device.type == "cuda" else "gloo"
-    store, rank, size = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+    store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         with ExitStack() as stack:
