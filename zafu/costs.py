@@ -155,18 +155,32 @@ class _Here:
     def parameters(self, whole: int) -> float:
         """Those of the stages that are here, before shards; evenly cut, where depth is unknown."""
         layout, depth = self.layout, self.depth
-        if layout.pipeline == 1 or depth is None:
+        if depth is None:
             return whole / layout.pipeline / layout.tensor
-        found = self.blocks * depth.block
-        found += depth.first * (0 in self.stages)
-        if layout.stages - 1 in self.stages:  # both ends keep what they share
-            found += depth.last + depth.tied
-        return found / layout.tensor
+        if layout.pipeline == 1:
+            return whole / layout.tensor + self._uncut(depth)
+        tied = depth.tied * self.ends[1]  # both ends keep what they share
+        found = self._held(depth.first, depth.block, depth.last) + tied
+        return found / layout.tensor + self._uncut(depth)
+
+    @property
+    def ends(self) -> tuple[bool, bool]:
+        """Whether what stands before the blocks is here, and what stands behind them."""
+        return 0 in self.stages, self.layout.stages - 1 in self.stages
+
+    def _held(self, first: int, block: int, last: int) -> int:
+        """What is here of something that each part of a model has."""
+        return first * self.ends[0] + block * self.blocks + last * self.ends[1]
+
+    def _uncut(self, depth: Depth) -> float:
+        """Parameters that each process of `tensor` has whole, beyond its share of them."""
+        count = self.layout.tensor
+        return self._held(*depth.whole) * (count - 1) / count
 
     @property
     def twice(self) -> float:
         """Parameters that both ends have, where both are here: the optimizer moves them once."""
-        ends = {0, self.layout.stages - 1} <= {*self.stages} and self.layout.pipeline > 1
+        ends = all(self.ends) and self.layout.pipeline > 1
         return self.depth.tied / self.layout.tensor if ends and self.depth else 0.0
 
     def traffic(self, mine: float) -> Iterator[tuple[str, Traffic]]:
@@ -218,21 +232,28 @@ class _Here:
         down = sum(stage < last and stage + 1 not in here for stage in here)
         up = sum(stage > 0 and stage - 1 not in here for stage in here)
         stream = depth.stream / self.layout.context / self.layout.tensor
-        ends = (0 in here) != (last in here)
+        ends = self.ends[0] != self.ends[1]
         shared = depth.tied / self.layout.shard / self.layout.tensor * ends
         sent = BYTES * (self._samples() * stream * (down + up) + shared)
         return Traffic(sent, self.passes * (down + up) + (ends and depth.tied > 0))
 
     def _tensors(self, depth: Depth) -> Traffic:
-        """With sequences cut: per block 2 gathers and 2 sums in shards, and the same backward.
+        """Per block 4 sums of the stream; where it is cut, each is one in shards and a gather.
 
-        The ends of the model (embedding, head, loss) are left out.
+        Where it is cut so are both ends: the embedding's sum, what the head reads, four numbers
+        for the loss of each answer, and the gradients of what is whole but saw a part.
         """
-        count = self.layout.tensor
-        stream = self._samples() * depth.stream / self.layout.context
-        low = LOW if self.recipe.fit.precision != "fp32" else BYTES
-        calls = 8 * self.blocks * self.passes
-        return Traffic(8 * self.blocks * (count - 1) / count * low * stream, calls)
+        count, low = self.layout.tensor, LOW if self.recipe.fit.precision != "fp32" else BYTES
+        ring, samples = (count - 1) / count, self._samples() / self.layout.context
+        cut = self.recipe.model.cuts_stream()
+        halves, calls = 8 * self.blocks, (8 if cut else 4) * self.blocks
+        if not cut:
+            return Traffic(halves * ring * low * samples * depth.stream, calls * self.passes)
+        halves, calls = halves + 2 * sum(self.ends), calls + 2 * sum(self.ends)
+        losses = 4 * samples * depth.answers * self.ends[1]
+        norms = self._held(*depth.whole) / self.layout.shard
+        sent = ring * (halves * low * samples * depth.stream + 2 * BYTES * (losses + norms))
+        return Traffic(sent, (calls + 2 * self.ends[1]) * self.passes + (norms > 0))
 
     def _samples(self) -> float:
         """Samples of a step that pass here: a pipeline fills its last micro-batches."""

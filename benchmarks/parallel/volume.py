@@ -22,8 +22,8 @@ WARM, STEPS = 4, 4  # steps before and while sockets are looked at
 CONTEXT, VOCAB, BATCH = 64, 1024, 32
 RECIPE: dict[str, Any] = {
     "task": "language-modeling",
-    "data": {"kind": "text", "files": ["stdlib:json/*.py"], "context": CONTEXT},
-    "model": {"kind": "decoder", "width": 128, "layers": 8, "heads": 4, "kv_heads": 2},
+    "data": {"kind": "text", "files": ["stdlib:asyncio/*.py"], "context": CONTEXT},
+    "model": {"kind": "decoder", "width": 128, "layers": 8, "heads": 4, "kv_heads": 4},
     "fit": {"optimizer": "adamw", "batch": BATCH, "steps": 10},
 }
 LAYOUTS: dict[int, list[dict[str, Any]]] = {
@@ -31,6 +31,7 @@ LAYOUTS: dict[int, list[dict[str, Any]]] = {
         {"data": 2},
         {"shard": 2},
         {"shard": 2, "level": "gradients"},
+        {"tensor": 2},
         {"context": 2},
         {"pipeline": 2},
         {"pipeline": 2, "schedule": "zero-bubble"},
@@ -40,7 +41,10 @@ LAYOUTS: dict[int, list[dict[str, Any]]] = {
         {"shard": 4},
         {"context": 4},
         {"pipeline": 4},
+        {"tensor": 4},
         {"data": 2, "shard": 2},
+        {"shard": 2, "tensor": 2},
+        {"pipeline": 2, "tensor": 2},
         {"pipeline": 2, "shard": 2},
     ],
     8: [{"shard": 8}],

@@ -25,6 +25,8 @@ class Depth(NamedTuple):
     tied: int  # parameters that stand before and behind the blocks
     stream: int  # numbers that pass from block to block, for each sample
     keys: int  # numbers of keys and values in each block, for each sample; 0: none
+    answers: int  # for each sample; those of a language model are its tokens
+    whole: tuple[int, int, int]  # of first, a block and last: what tensor parallelism does not cut
 
 
 class Model(Family):

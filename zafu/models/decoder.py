@@ -108,6 +108,8 @@ class Decoder(Model):
             tied=embedding * self.tied,
             stream=inputs.context * self.width,
             keys=2 * inputs.context * kv_width,
+            answers=inputs.context,
+            whole=(0, 2 * self.width + 2 * head_dim * self.qk_norm, self.width),
         )
 
     def widths(self) -> dict[str, int]:

@@ -92,11 +92,15 @@ class ViT(Model):
         width, hidden = self.width, self.hidden or 4 * self.width
         patches = (inputs.height // self.patch) * (inputs.width // self.patch)
         tokens = patches + (self.pool == "token")
+        first = (inputs.channels * self.patch**2 + 1) * width + tokens * width
+        last = 2 * width + (width + 1) * signature.outputs
         return Depth(
-            first=(inputs.channels * self.patch**2 + 1) * width + tokens * width,
+            first=first,
             block=4 * (width + 1) * width + (width + 1) * hidden + (hidden + 1) * width + 4 * width,
-            last=2 * width + (width + 1) * signature.outputs,
+            last=last,
             tied=0,
             stream=tokens * width,
             keys=0,
+            answers=1,
+            whole=(first, 6 * width, last),  # of a block: norms, and what rows add
         )

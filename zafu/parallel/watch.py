@@ -62,8 +62,12 @@ class Watch:
         self._left, self._decided = threading.Event(), threading.Event()
         self._waiting = False  # whether the main thread waits for the verdict
         self._say(self._store)
-        for work in (self._speak, self._judge):
-            threading.Thread(target=work, daemon=True, name=f"watch {work.__name__}").start()
+        self._threads = [
+            threading.Thread(target=work, daemon=True, name=f"watch {work.__name__}")
+            for work in (self._speak, self._judge)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def leave(self, word: str) -> None:
         """Judge nobody any more; the others are told why this rank goes."""
@@ -71,6 +75,11 @@ class Watch:
         self._word = word or "done"
         with suppress(dist.DistError):
             self._say(self._aside)  # the other connection may be blocked
+
+    def close(self) -> None:
+        """Wait for the threads, once it has left: one in the store when Python ends would abort."""
+        for thread in self._threads:
+            thread.join(LOST)  # longer where the store's process is frozen
 
     def why(self) -> str:
         """Which rank was lost, after a connection has broken here; known after some seconds."""
@@ -97,7 +106,7 @@ class Watch:
                 return
             for other, text in zip(self._others, said, strict=True):
                 self._hear(self._heard[other], json.loads(text))
-            time.sleep(BEAT)
+            self._left.wait(BEAT)
 
     def _hear(self, heard: Heard, said: dict[str, Any]) -> None:
         if said["beat"] != heard.beat:
@@ -166,6 +175,7 @@ def watching(store: Store, rank: int, world: int, log: Path) -> Generator[Watch]
     watch = Watch(store, rank, world, log)
     try:
         yield watch
+        watch.leave("")
     except BaseException as error:  # the others hear of any
         if not _broken(error):
             watch.leave(f"{type(error).__name__}: {error}"[:300])
@@ -173,7 +183,8 @@ def watching(store: Store, rank: int, world: int, log: Path) -> Generator[Watch]
         with suppress(OSError), _appended(log) as file:
             traceback.print_exception(error, file=file)
         raise LostRank(f"{watch.why()}; traceback: {log}") from error
-    watch.leave("")
+    finally:
+        watch.close()
 
 
 def _broken(error: BaseException) -> bool:
