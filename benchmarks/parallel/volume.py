@@ -6,17 +6,14 @@ what the kernel says that the process's sockets sent (Linux, TCP_INFO), headers 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
 from contextlib import nullcontext
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from many import said, tell
 
 WARM, STEPS = 4, 4  # steps before and while sockets are looked at
 CONTEXT, VOCAB, BATCH = 64, 1024, 32
@@ -58,19 +55,9 @@ def measured() -> list[dict[str, Any]]:
 
 
 def _of_world(world: int) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as name:
-        children = [
-            subprocess.Popen(
-                [sys.executable, __file__, str(rank), str(world), name],
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-            for rank in range(world)
-        ]
-        if any(child.wait() for child in children):
-            raise SystemExit(f"volume.py: a process of {world} failed")
-        said = [json.loads((Path(name) / f"{rank}.json").read_text()) for rank in range(world)]
+    ranks = said(__file__, world)
     return [
-        {"layout": layout, "ranks": [ranks[at] for ranks in said]}
+        {"layout": layout, "ranks": [told[at] for told in ranks]}
         for at, layout in enumerate(LAYOUTS[world])
     ]
 
@@ -150,23 +137,5 @@ def one(layout: dict[str, Any], rank: int) -> dict[str, Any]:
         return {**heard[rank], "theory": theory, "wire": wire}
 
 
-def main() -> None:
-    """Do all layouts of a world, one after the other."""
-    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    import torch
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    found: list[dict[str, Any]] = []
-    for number, layout in enumerate(LAYOUTS[world]):
-        store = f"file://{folder}/store-{number}"
-        dist.init_process_group(
-            "gloo", init_method=store, rank=rank, world_size=world, timeout=timedelta(minutes=5)
-        )
-        found.append(one(layout, rank))
-        dist.destroy_process_group()
-    (folder / f"{rank}.json").write_text(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main()
+    tell(LAYOUTS.__getitem__, one)

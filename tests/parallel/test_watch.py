@@ -96,9 +96,12 @@ def test_ranks_that_have_left_are_not_missed(
     heard = until(lambda: first._heard[1].word == "done")
     time.sleep(2)
     first.leave("")
+    for one in pair:
+        one.close()
 
     assert heard
     assert not first._verdict
+    assert not any(thread.is_alive() for one in pair for thread in one._threads)
 
 
 def test_threads_that_compute_are_not_taken_for_frozen(
