@@ -7,7 +7,7 @@ DEMO_READY := $(ENV)/.ready-demo
 BENCH_ENV := .venv-bench
 BENCH_READY := $(BENCH_ENV)/.ready
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench bench-parallel docs clean
 
 demo: $(DEMO_READY)  ## train a language model on Python's own sources, and look at its report
 	$(BIN)/zafu train zafu/recipes/python.yaml
@@ -25,6 +25,9 @@ check: $(READY)  ## style, types, layers, docs that are made from the code
 bench: $(BENCH_READY)  ## zafu's loop beside its peers, in one run and an environment of its own
 	$(BENCH_ENV)/bin/python benchmarks/loop/run.py
 	$(BENCH_ENV)/bin/python benchmarks/loop/cold.py
+
+bench-parallel: $(BENCH_READY)  ## layouts beside theory, and a step beside torch by hand
+	$(BENCH_ENV)/bin/python benchmarks/parallel/measure.py
 
 docs: $(READY)  ## write docs/recipe.md from the schema
 	$(BIN)/python docs/make_reference.py

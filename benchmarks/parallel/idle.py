@@ -7,15 +7,14 @@ what is measured is the order of the work, with all that passing it on costs.
 
 from __future__ import annotations
 
-import sys
 import time
 from statistics import median
 from typing import Any
 
 from many import said, tell
 
-SECONDS = 0.004  # of a pass through a block
-BLOCKS, WIDTH, STEPS = 8, 16, 8
+SECONDS = 0.012  # of a pass through a block
+BLOCKS, WIDTH, STEPS = 8, 16, 6
 SCHEDULES = ("gpipe", "1f1b", "interleaved", "zero-bubble", "dualpipe-v")
 PIECES = {2: (4, 8, 16), 4: (8, 16)}  # micro-batches, by processes
 
@@ -40,9 +39,7 @@ def measured() -> list[dict[str, Any]]:
         for at, layout in enumerate(cases(world)):
             busy = zip(*(told[at]["busy"] for told in ranks), strict=True)
             walls = zip(*(told[at]["wall"] for told in ranks), strict=True)
-            idle = [
-                1 - sum(b) / world / max(w) for b, w in zip(busy, walls, strict=True)
-            ]
+            idle = [1 - sum(b) / world / max(w) for b, w in zip(busy, walls, strict=True)]
             found.append(
                 {
                     "layout": layout,
@@ -112,7 +109,9 @@ def one(layout: dict[str, Any], rank: int) -> dict[str, Any]:
         own = world.layout
         numbers = held(own.schedule, world.index("pipeline"), own.pipeline)
         stages = [cut(net, number, own.stages) for number in numbers]
-        pipeline = Pipeline(stages, world, lambda logits, targets: (logits - targets).square().sum())
+        pipeline = Pipeline(
+            stages, world, lambda logits, targets: (logits - targets).square().sum()
+        )
         x = torch.randn(own.pieces, WIDTH)
         for step in range(STEPS + 1):
             world.wait()

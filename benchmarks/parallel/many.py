@@ -23,7 +23,8 @@ def said(script: str, world: int) -> list[Any]:
             )
             for rank in range(world)
         ]
-        if any([child.wait() for child in children]):
+        codes = [child.wait() for child in children]
+        if any(codes):
             raise SystemExit(f"{Path(script).name}: a process of {world} failed")
         return [json.loads((Path(name) / f"{rank}.json").read_text()) for rank in range(world)]
 

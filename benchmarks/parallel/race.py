@@ -21,8 +21,10 @@ import numpy as np
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "loop"))
-from run import figures, prepare  # noqa: E402
+from run import figures, prepare, versions  # noqa: E402
 from sizes import SIZES, THREADS  # noqa: E402
+
+from zafu.run import environment  # noqa: E402
 
 WORLD = 2
 REFERENCE = {"zafu-data": "ddp", "zafu-shard": "fsdp", "transformers": "ddp", "lightning": "ddp"}
@@ -125,3 +127,11 @@ def race(name: str, *, rounds: int, turns: int) -> dict[str, Any]:
             for loop, seconds in found.items()
         },
     }
+
+
+def where() -> str:
+    """Date, machine and versions, in a line."""
+    facts = environment()
+    names = [f"{key} {facts[key]}" for key in ("zafu", "torch", "python")]
+    names += [f"{name} {number}" for name, number in versions().items()]
+    return f"{facts['time'][:10]}, {facts['cpu']}, {os.cpu_count()} cores; {', '.join(names)}"
