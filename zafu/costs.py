@@ -191,7 +191,8 @@ class _Here:
         replicas = [axis for axis in ("data", "context") if getattr(layout, axis) > 1]
         if replicas:
             count = layout.data * layout.context
-            sent = 2 * (count - 1) / count * BYTES * mine / layout.shard
+            numbers = mine / layout.shard + (layout.shard * layout.pipeline == 1)  # with the loss
+            sent = 2 * (count - 1) / count * BYTES * numbers
             messages = self._units() if layout.shard > 1 else None
             yield together(*replicas), Traffic(sent, messages)
         if self.depth is None:

@@ -7,7 +7,7 @@ and not to average them, since a loss is a sum of which each rank has a part.
 from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, final
 
 import torch
 import torch.distributed as dist
@@ -48,6 +48,7 @@ class Ranks(Spread):
         self._shared = tensor.apply(model, world)
         context.apply(model, world)
         self._pipeline: Pipeline | None = None
+        self._carried: _Carried | None = None  # where gradients of replicas are summed
         self._task = _of_share(task, self._shared, world)
         stages = [model]
         if world.degree("pipeline") > 1:
@@ -60,7 +61,7 @@ class Ranks(Spread):
         if world.degree("shard") > 1:
             self._shards = [part for stage in stages for part in sharded(stage, world)]
         elif world.degree("pipeline") == 1:
-            self._called = replicated(model, world)
+            self._called, self._carried = replicated(model, world)
         if world.degree("pipeline") > 1:
             reduce = _nothing if self._shards else self._add
             self._pipeline = Pipeline(
@@ -88,10 +89,19 @@ class Ranks(Spread):
         """Add the gradients of this rank's part; the sum of its losses."""
         if self.world.degree("context") > 1:
             batch = context.share(batch, self.world)
+        if self._carried is not None:
+            with arithmetic():
+                loss = self._task.loss(self._called, batch)
+            self._carried.on(loss, factor).backward(loss.new_full((), factor))
+            return loss.detach()
         if self._pipeline is None:
             return super().backward(self._task, self._called, batch, factor, arithmetic)
         with arithmetic():
             return self._pipeline.backward(batch.inputs, batch.targets, factor)
+
+    def total(self, loss: Tensor) -> Tensor:
+        """The sum of a step's loss over all ranks that have a part of it; once a step."""
+        return super().total(loss) if self._carried is None else self._carried.taken(loss)
 
     def answer(self, task: Loss, model: nn.Module, batch: Batch) -> Tensor:
         """What judging needs of each sample, on every rank of a replica."""
@@ -158,20 +168,45 @@ class Ranks(Spread):
             module.reshard()
 
 
-def replicated(model: nn.Module, world: World) -> nn.Module:
-    """The model as DistributedDataParallel, with gradients summed over replicas."""
+@final
+class _Carried(nn.Module):
+    """A model, and its loss in the guise of a gradient: who sums those needs no further message."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.loss, self.model = nn.Parameter(torch.zeros((), device=device)), model
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """As the model."""
+        return self.model(*inputs)
+
+    def on(self, loss: Tensor, factor: float) -> Tensor:
+        """The same loss; `factor` times it goes backward, and leaves the loss as it is."""
+        return loss + self.loss * (loss.detach() / factor if factor else loss.detach() * 0)
+
+    def taken(self, loss: Tensor) -> Tensor:
+        """The sum over replicas and micro-batches, which is forgotten here."""
+        found, self.loss.grad = self.loss.grad, None
+        if found is None:
+            raise RuntimeError("expected a backward pass before its loss is summed")
+        return found.to(loss.dtype, copy=True)
+
+
+def replicated(model: nn.Module, world: World) -> tuple[nn.Module, _Carried | None]:
+    """The model as DistributedDataParallel, with gradients and losses summed over replicas."""
     group = world.group("data", "context")
     if group is None:
-        return model
+        return model, None
+    carried = _Carried(model, world.device)
     ddp = DistributedDataParallel(
-        model,
+        carried,
         process_group=group,
         init_sync=False,  # weights are a function of the seed
         forward_sync_buffers=False,
         gradient_as_bucket_view=True,
     )
     ddp.register_comm_hook(group, _summed)
-    return ddp
+    return ddp, carried
 
 
 def _summed(group: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
