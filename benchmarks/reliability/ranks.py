@@ -115,6 +115,7 @@ def killed(recipe: Path, out: Path, layout: str, chance: random.Random, length: 
     os.kill(before[rank], signal.SIGKILL)
     begun = time.monotonic()
     found: dict[str, Any] = {"layout": layout, "rank": rank, "ended": None, "back": None}
+    wall = 0.0  # when they had ended
     found |= {"inside_save": bool(trial.unfinished(out)), "saved": trial.saved(out)}
     while process.poll() is None and found["back"] is None:
         now = ranks(process)
@@ -122,9 +123,9 @@ def killed(recipe: Path, out: Path, layout: str, chance: random.Random, length: 
             found["ended"] = time.monotonic() - begun
             wall = time.time()
         file = out / "metrics.jsonl"
-        if found["ended"] is not None and file.exists() and file.stat().st_mtime > wall:
-            if trial.reached(out) > found["saved"]:
-                found["back"] = time.monotonic() - begun
+        written = found["ended"] is not None and file.exists() and file.stat().st_mtime > wall
+        if written and trial.reached(out) > found["saved"]:
+            found["back"] = time.monotonic() - begun
         time.sleep(0.02)
     text = process.communicate()[0]
     return found | {"code": process.returncode, "again": "all start again" in text, "said": text}
