@@ -193,21 +193,6 @@ def test_three_axes_on_eight_processes(
     agree(worlds(8)(differences, name="decoder", sizes={"tied": True}, layout=layout))
 
 
-def forgetting(rank: int) -> Any:
-    """As `differences`, where nobody sums the gradients of norms."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tensor, "finish", lambda *_: None)
-        return differences(rank, "decoder", {}, {"tensor": 2})
-
-
-def test_norms_whose_gradients_are_not_summed_are_seen_to_be_wrong(
-    worlds: Callable[[int], Any],
-) -> None:
-    for there in worlds(2)(forgetting):
-        assert there["loss"] <= 1e-6
-        assert there["gradient"] > 0.1
-
-
 def smoothed(rank: int, smoothing: float) -> list[float]:
     logits = torch.randn(3, 7, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 9
     targets = torch.randint(0, VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(1))
