@@ -121,12 +121,12 @@ def test_equal_copies_are_never_accused(
     answers = worlds(4)(compared, layout=layout, kind=kind, flips=0)
 
     assert [answer["clean"] for answer in answers] == [[]] * 4
-    held = {name for answer in answers for name in answer["shared"]}
+    weights = {n for answer in answers for n in answer["shared"] if not n.startswith("optimizer")}
     if "tensor" in layout and layout["tensor"] == 4:
-        assert "model.norm.weight" in held  # each rank has it whole
-        assert not [name for name in held if name.endswith("q_proj.weight")]
+        assert "model.norm.weight" in weights  # each rank has it whole
+        assert not [name for name in weights if name.endswith("q_proj.weight")]
     if "pipeline" in layout and "data" not in layout:
-        assert not [name for name in held if name.endswith("q_proj.weight")]
+        assert not [name for name in weights if name.endswith("q_proj.weight")]
 
 
 @pytest.mark.parametrize("layout", [{"tensor": 2}, {"pipeline": 2}], ids=str)

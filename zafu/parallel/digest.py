@@ -96,6 +96,11 @@ class Replicas:
         self._entries: list[tuple[Key, int]] = []  # what is held, and by which rank
         self._places = self._firsts = torch.zeros(0, dtype=torch.int64)  # of entries in the table
 
+    @property
+    def any(self) -> bool:
+        """Whether there was anything to compare so far."""
+        return bool(self._entries)
+
     def different(self) -> list[Different]:
         """The tensors of which copies differ, the same list on every rank; in order of names."""
         world = self._spread.world
