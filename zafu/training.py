@@ -364,11 +364,7 @@ def log(session: Session) -> None:
     targets = sum(r.targets for r in rows)
     seconds = sum(r.seconds for r in rows)
     samples = sum(r.samples for r in rows)
-    values = {
-        "loss": sum(r.loss * r.targets for r in rows) / targets,
-        "grad_norm": sum(r.grad_norm for r in rows) / len(rows),
-        "lr": rows[-1].lr,
-    }
+    values = means(rows)
     row = {
         "step": rows[-1].number,
         "steps": len(rows),
@@ -383,6 +379,15 @@ def log(session: Session) -> None:
     session.metrics.append(row)
     for sink in session.logs:
         sink.log(rows[-1].number, {**values, "samples_per_second": samples / seconds})
+
+
+def means(rows: list[Step]) -> dict[str, float]:
+    """What is logged of some steps in a row, apart from sums."""
+    return {
+        "loss": sum(r.loss * r.targets for r in rows) / sum(r.targets for r in rows),
+        "grad_norm": sum(r.grad_norm for r in rows) / len(rows),
+        "lr": rows[-1].lr,
+    }
 
 
 def log_interval(session: Session) -> int:
