@@ -21,7 +21,7 @@ from torch import nn
 from zafu import artifact, checkpoint, costs, loop
 from zafu.checkpoint import State
 from zafu.data.contract import Split
-from zafu.errors import Interrupted, Refused
+from zafu.errors import Diverged, Interrupted, Refused
 from zafu.fit import Fit
 from zafu.judge import answers, unless_stopped, verdict
 from zafu.loading.contract import Choice, Loader
@@ -31,7 +31,8 @@ from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
-from zafu.parallel import counting
+from zafu.parallel import counting, digest
+from zafu.parallel.digest import Replicas
 from zafu.parallel.schedules import bubble
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
@@ -44,6 +45,7 @@ from zafu.track.metrics import Metrics
 POINTS = 500  # logged lines of a run, about
 EVALUATIONS = 10  # during training, where the recipe does not say
 SECONDS_BETWEEN_SAVES = 60.0
+STEPS_BETWEEN_COMPARISONS = 50  # of what several ranks hold; before a save in any case
 
 
 class Note(NamedTuple):
@@ -78,6 +80,9 @@ class Session:
     notes: list[Note] = field(default_factory=list[Note])  # not yet said
     saved: dict[str, Any] | None = None  # the state that the newest checkpoint holds
     saved_at: float = field(default_factory=perf_counter)
+    compared: int | None = None  # the step after which copies were last found equal
+    comparing: float = 0.0  # seconds that this took in this process
+    training: float = 0.0  # seconds that its steps took
 
     @property
     def step(self) -> int:
@@ -98,6 +103,11 @@ class Session:
     def reader(self) -> Loader:
         """Who reads what is judged."""
         return (self.chosen or self.run.recipe.fit.loader).nearby()
+
+    @cached_property
+    def replicas(self) -> Replicas:
+        """What of the weights and their update other ranks hold as well."""
+        return Replicas(self.objective.spread, self.update)
 
     @cached_property
     def budget(self) -> tuple[int, int | None]:
@@ -184,10 +194,13 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
     with closing(fitting):  # whoever reads ahead ends however this ends
         for step in counting.counted(fitting, session.objective.spread, session.update, said):
             session.waiting.append(step)
+            session.training += step.seconds
             if step.number % every == 0:
                 log(session)
             yield step
             yield from settled(session)
+            if step.number % STEPS_BETWEEN_COMPARISONS == 0:
+                compare(session)
             if evaluation_due(session, step):
                 state.pending = True
                 yield from evaluate(session)
@@ -202,6 +215,30 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
             if state.stopped:
                 break
     save(session)
+    if session.replicas.any and session.training:
+        share = session.comparing / session.training
+        yield Note(f"what several ranks hold was the same throughout; to compare took {share:.2%}")
+
+
+def compare(session: Session) -> None:
+    """Raise Diverged, on all ranks, where copies of the same numbers have different bits."""
+    if session.objective.spread.world.alone or session.compared == session.step:
+        return
+    begun = perf_counter()
+    found = session.replicas.different()
+    session.comparing += perf_counter() - begun
+    if not found:
+        session.compared = session.step
+        return
+    saved = checkpoint.complete(session.run.checkpoints)
+    since = (
+        "" if session.compared is None else f"; they were the same after step {session.compared}"
+    )
+    whence = saved[-1].name if saved else "the start, as there is no checkpoint"
+    raise Diverged(
+        f"step {session.step}: {digest.told(found)}{since}. Memory or a processor may be at fault. "
+        f"Nothing of this was saved: the same command goes on from {whence}"
+    )
 
 
 def settled(session: Session) -> Iterator[Note]:
@@ -302,6 +339,7 @@ def save(session: Session) -> None:
     begun = perf_counter()
     if (now := asdict(session.state)) == session.saved:
         return
+    compare(session)
     log(session)
     session.metrics.sync()
     run, state, spread = session.run, session.state, session.objective.spread
@@ -326,11 +364,7 @@ def log(session: Session) -> None:
     targets = sum(r.targets for r in rows)
     seconds = sum(r.seconds for r in rows)
     samples = sum(r.samples for r in rows)
-    values = {
-        "loss": sum(r.loss * r.targets for r in rows) / targets,
-        "grad_norm": sum(r.grad_norm for r in rows) / len(rows),
-        "lr": rows[-1].lr,
-    }
+    values = means(rows)
     row = {
         "step": rows[-1].number,
         "steps": len(rows),
@@ -345,6 +379,15 @@ def log(session: Session) -> None:
     session.metrics.append(row)
     for sink in session.logs:
         sink.log(rows[-1].number, {**values, "samples_per_second": samples / seconds})
+
+
+def means(rows: list[Step]) -> dict[str, float]:
+    """What is logged of some steps in a row, apart from sums."""
+    return {
+        "loss": sum(r.loss * r.targets for r in rows) / sum(r.targets for r in rows),
+        "grad_norm": sum(r.grad_norm for r in rows) / len(rows),
+        "lr": rows[-1].lr,
+    }
 
 
 def log_interval(session: Session) -> int:
