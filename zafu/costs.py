@@ -145,12 +145,15 @@ class _Here:
         return sum(len(share(stage, stages, depth)) for stage in self.stages)
 
     @property
-    def passes(self) -> int:
-        """Micro-batches of a step."""
-        if self.layout.pipeline > 1:
-            return self.layout.pieces
+    def calls(self) -> int:
+        """How often the model, or the whole pipeline, is passed through in a step."""
         most = self.recipe.fit.micro_batch or self.rows
         return max(1, -(-int(self.rows) // int(max(most, 1))))
+
+    @property
+    def passes(self) -> int:
+        """Micro-batches of a step."""
+        return self.calls * (self.layout.pieces if self.layout.pipeline > 1 else 1)
 
     def parameters(self, whole: int) -> float:
         """Those of the stages that are here, before shards; evenly cut, where depth is unknown."""
@@ -205,15 +208,15 @@ class _Here:
             yield "tensor", self._tensors(self.depth)
 
     def _shards(self, mine: float) -> Traffic:
-        """Parameters are gathered for each pass, in backward again if nobody keeps them whole.
+        """Parameters are gathered for each pass and again in backward, if nobody keeps them whole.
 
-        In a pipeline they are gathered once, and gradients summed once.
+        Else they are gathered once a step; in a pipeline, each time that it is filled.
         """
         passes, level = self.passes, self.layout.level
-        gathers = passes * (2 if level == "parameters" else 1)
+        gathers = 2 * passes if level == "parameters" else 1
         if self.layout.pipeline > 1:
-            passes = gathers = 1
-        sums = 1 if level == "optimizer" else passes
+            passes = gathers = self.calls
+        sums = 1 if level == "optimizer" and self.layout.pipeline == 1 else passes
         count, units = self.layout.shard, self._units()
         messages = None if units is None else (gathers + sums) * units
         return Traffic((gathers + sums) * (count - 1) / count * BYTES * mine, messages)
@@ -260,7 +263,8 @@ class _Here:
         """Samples of a step that pass here: a pipeline fills its last micro-batches."""
         if self.layout.pipeline == 1:
             return self.rows
-        return -(-self.rows // self.layout.pieces) * self.layout.pieces
+        size = self.calls * self.layout.pieces
+        return -(-self.rows // size) * size
 
     def _units(self) -> int | None:
         """How many parts torch gathers one by one: blocks, and what stands around them."""

@@ -219,9 +219,10 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         expected = "1, as later stages do not have the tokens that end documents"
         hint = "set model.attend=window"
         yield Fault("layout.pipeline", expected, str(layout.pipeline), hint=hint)
-    if layout.pipeline > 1 and fit.micro_batch:
-        hint = "set layout.microbatches instead"
-        yield Fault("fit.micro_batch", "none in a pipeline", str(fit.micro_batch), hint=hint)
+    if layout.pipeline > 1 and fit.micro_batch and fit.micro_batch % layout.pieces:
+        expected = f"a multiple of the {layout.pieces} micro-batches of the pipeline"
+        hint = f"nearest: {max(1, round(fit.micro_batch / layout.pieces)) * layout.pieces}"
+        yield Fault("fit.micro_batch", expected, str(fit.micro_batch), hint=hint)
 
 
 def _context_fits(model: Model, layout: Layout) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 A few steps in fp32 without dropout, once by one process and once by the ranks of the layout on the
 CPU; then the loss, the gradient norm, every gradient of every step and all weights at the end are
-compared, in every copy. SGD with momentum takes the place of the recipe's optimizer: adaptive ones
+compared, in every copy, with the average that would be shipped. SGD with momentum takes the place of the recipe's optimizer: adaptive ones
 divide by numbers near 0 and make rounding large.
 """
 
@@ -29,7 +29,13 @@ from zafu.run import Run
 from zafu.signature import Signature
 
 STEPS = 3
-LIMITS = {"loss": 1e-6, "grad_norm": 5e-5, "gradient": 5e-5, "weight": 2e-6}  # relative
+LIMITS = {  # relative
+    "loss": 1e-6,
+    "grad_norm": 5e-5,
+    "gradient": 5e-5,
+    "weight": 2e-6,
+    "shipped": 2e-6,  # weights as an average over time would have them
+}
 
 FLOOR = 1e-3  # times a kind's largest number: what differences in smaller tensors are compared to
 
@@ -56,10 +62,12 @@ class Trace(NamedTuple):
     norms: list[float]
     pieces: list[Piece]
     gradients: list[dict[str, Tensor]]  # by step, then by name: as the pieces lie
+    shipped: dict[str, Tensor]  # by name, after the last step; nothing where it is the weights
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it by name: `gradient.STEP.NAME`, and `weight.NAME` after the last step."""
+        """All of it by name: `gradient.STEP.NAME`; `weight.NAME`, `shipped.NAME` at the end."""
         last = {f"weight.{piece.name}": piece.own.detach() for piece in self.pieces}
+        last |= {f"shipped.{name}": own for name, own in self.shipped.items()}
         for step, gradients in enumerate(self.gradients, 1):
             last |= {f"gradient.{step}.{name}": g for name, g in gradients.items()}
         return {name: tensor for name, tensor in last.items() if tensor.numel()}
@@ -71,7 +79,7 @@ def plain(recipe: Recipe) -> Recipe:
     settings["model"] |= {
         name: 0.0 for name in ("dropout", "drop_path") if name in settings["model"]
     }
-    settings["fit"] |= dict.fromkeys(("epochs", "samples", "tokens", "seconds", "average", "noise"))
+    settings["fit"] |= dict.fromkeys(("epochs", "samples", "tokens", "seconds"))
     settings["fit"] |= {
         "optimizer": SGD(lr=0.1, momentum=0.9).dump(),
         "schedule": {"kind": "constant"},
@@ -93,7 +101,7 @@ def traced(recipe: Recipe, data: Path, world: World) -> Trace:
     objective = Objective(model, recipe.task, split, spec, recipe.seed, read, spread)
     progress = loop.begin(spec)
     pieces = list(spread.held.pieces) if spread.held else pieces_of(model)
-    trace = Trace([], [], pieces, [])
+    trace = Trace([], [], pieces, [], {})
     size, _ = loop.budget(split, spec)
     order = loop.Order(len(split), recipe.seed, split.portions)
     model.train()
@@ -109,8 +117,11 @@ def traced(recipe: Recipe, data: Path, world: World) -> Trace:
         trace.gradients.append(
             {p.name: p.own.grad.clone() for p in pieces if p.own.grad is not None}
         )
-        update.step(step, 0.0)
+        update.step(step, step / STEPS)
         progress.step += 1
+    with update.evaluating():
+        if recipe.fit.average or recipe.fit.optimizer.kind == "schedule-free":
+            trace.shipped.update((p.name, p.own.detach().clone()) for p in pieces)
     return trace
 
 
@@ -130,7 +141,7 @@ def compared(reference: Trace, folder: Path, layout: Layout) -> list[Difference]
     whole = reference.tensors()
     seen = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in whole.items()}
     found: list[Difference] = []
-    floors = {"weight": _floor([piece.own.detach() for piece in reference.pieces])}
+    floors = dict.fromkeys(("weight", "shipped"), _floor(p.own.detach() for p in reference.pieces))
     for step, gradients in enumerate(reference.gradients, 1):
         floors[f"gradient.{step}"] = _floor(gradients.values())
     for rank in range(layout.world):

@@ -94,6 +94,7 @@ def learn(
         for stage in stages:
             stage.zero_grad()
         losses.append(pipeline.backward(inputs, targets, 1 / count).item())
+        pipeline.finish()
         for number, stage in pipeline.stages.items():
             for name, parameter in stage.named_parameters():
                 if step == 0:

@@ -73,6 +73,7 @@ def moved(update: Update, spread: Spread, model: Any) -> None:
     batch = Batch((mine[:, :-1],), mine[:, 1:], np.arange(len(mine)))
     with spread.passing(last=True):
         spread.backward(TASK, model, batch, 1 / 64, nullcontext)
+    spread.finish()
     update.gradients(0)
     update.step(0, 0.0)
 

@@ -34,6 +34,7 @@ class Owned:
     def gathered(self) -> Tensor | None:
         """The whole gradient on the owner; every rank of the group has to ask for it."""
         gradient = self.part.gradient()
+        self.part.own.grad = None  # nobody else drops it: the update knows the whole alone
         given = torch.zeros_like(self.part.own) if gradient is None else gradient
         found = [given.new_empty(self._most) for _ in self.parts] if self._mine else None
         dist.gather(self._padded(given), found, group=self.group, group_dst=self.owner)

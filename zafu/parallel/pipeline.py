@@ -51,7 +51,7 @@ class Pipeline:
 
     `stages` are those that `held` numbers, in that order, wrapped or sharded as it may be.
     `reduce` sums gradients over the processes of other axes, where no wrapper of the stages did:
-    it runs after backward, before the ends of the pipeline share gradients of tied parameters.
+    it runs once a step, before the ends of the pipeline share gradients of tied parameters.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Pipeline:
     def backward(self, inputs: tuple[Tensor, ...], targets: Tensor, factor: float) -> Tensor:
         """Add the gradients of `factor` times the loss of a batch; its summed loss, without factor.
 
-        Every process of the pipeline passes the same batch. Where micro-batches do not divide it,
+        After the last batch of a step comes `finish`. Every process passes the same batch. Where micro-batches do not divide it,
         its first sample is repeated to fill the last ones, and no loss is taken there.
         """
         rows = len(targets)
@@ -98,13 +98,16 @@ class Pipeline:
             self._order.step(*given, target=numbers, return_outputs=False)
         else:
             self._order.step(*given, return_outputs=False)
-        self._reduce()
-        self.tie()
         self._targets = ()
         total = torch.zeros((), device=self.world.device)
         if self._sums:
             total = torch.stack(self._sums).sum().to(total)
         return self.world.add(total, "pipeline")
+
+    def finish(self) -> None:
+        """Let gradients be those of the whole batch, once after all backward passes of a step."""
+        self._reduce()
+        self.tie()
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """The model's answer, on every process of the pipeline; without gradients."""

@@ -118,10 +118,12 @@ class Ranks(Spread):
     @contextmanager
     def passing(self, *, last: bool) -> Generator[None]:
         """Sums of gradients over ranks after the last pass; of shards by their level."""
-        early = self.world.layout.level != "optimizer"
+        level = self.world.layout.level
+        early = level != "optimizer"
         for module in self._shards if self._pipeline is None else ():  # which does so itself
             module.set_requires_gradient_sync(last or early, recurse=False)
             module.set_requires_all_reduce(last, recurse=False)
+            module.set_reshard_after_backward(last or level == "parameters", recurse=False)
             module.set_is_last_backward(last)
         ddp = self._called if isinstance(self._called, DistributedDataParallel) else None
         with ddp.no_sync() if ddp and not last else nullcontext():
@@ -134,10 +136,12 @@ class Ranks(Spread):
         return self.world.index(*axes), self.world.degree(*axes)
 
     def finish(self) -> None:
-        """Add up what ranks of the tensor axis have of gradients of what is whole on each.
+        """Add up what other ranks have of gradients: in a pipeline, and along the tensor axis.
 
         If the step is counted, note what gradients weigh.
         """
+        if self._pipeline:
+            self._pipeline.finish()
         tensor.finish(self._named, self._shared, self.world)
         if self.counting:
             self.counting.weigh(self.model)

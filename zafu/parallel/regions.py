@@ -2,7 +2,7 @@
 
 Each function is a collective operation whose backward pass is another one: the transposed map of
 all processes' tensors (Shoeybi et al., 2019, arXiv:1909.08053; Korthikanti et al., 2022,
-arXiv:2205.05198). `dim` is cut into equal parts; process r of the group has part r.
+arXiv:2205.05198). Sums are of float32 or wider, and rounded once, whatever comes and goes. `dim` is cut into equal parts; process r of the group has part r.
 """
 
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
@@ -129,9 +129,9 @@ class _Joined(torch.autograd.Function):
 
 
 def _sum(x: Tensor, group: dist.ProcessGroup) -> Tensor:
-    total = x.clone(memory_format=torch.contiguous_format)
+    total = x.to(_wide(x), memory_format=torch.contiguous_format, copy=True)
     dist.all_reduce(total, group=group)
-    return total
+    return total.to(x.dtype)
 
 
 def _gather(x: Tensor, group: dist.ProcessGroup, dim: int) -> Tensor:
@@ -142,7 +142,12 @@ def _gather(x: Tensor, group: dist.ProcessGroup, dim: int) -> Tensor:
 
 
 def _scatter(x: Tensor, group: dist.ProcessGroup, dim: int) -> Tensor:
-    given = x.movedim(dim, 0).contiguous()
+    given = x.movedim(dim, 0).to(_wide(x), memory_format=torch.contiguous_format)
     own = given.new_empty((len(given) // group.size(), *given.shape[1:]))
     dist.reduce_scatter_single(own, given, group=group)
-    return own.movedim(0, dim)
+    return own.movedim(0, dim).to(x.dtype)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """The type in which numbers of this one are added up."""
+    return torch.promote_types(x.dtype, torch.float32)
