@@ -2,8 +2,8 @@
 
 A few steps in fp32 without dropout, once by one process and once by the ranks of the layout on the
 CPU; then the loss, the gradient norm, every gradient of every step and all weights at the end are
-compared, in every copy, with the average that would be shipped. SGD with momentum takes the place of the recipe's optimizer: adaptive ones
-divide by numbers near 0 and make rounding large.
+compared, in every copy, with the average that would be shipped. SGD with momentum takes the place
+of the recipe's optimizer: adaptive ones divide by numbers near 0 and make rounding large.
 """
 
 from __future__ import annotations
