@@ -141,7 +141,8 @@ def compared(reference: Trace, folder: Path, layout: Layout) -> list[Difference]
     whole = reference.tensors()
     seen = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in whole.items()}
     found: list[Difference] = []
-    floors = dict.fromkeys(("weight", "shipped"), _floor(p.own.detach() for p in reference.pieces))
+    floor = _floor(piece.own.detach() for piece in reference.pieces)
+    floors: dict[str, float] = {"weight": floor, "shipped": floor}
     for step, gradients in enumerate(reference.gradients, 1):
         floors[f"gradient.{step}"] = _floor(gradients.values())
     for rank in range(layout.world):
