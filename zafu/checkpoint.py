@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from zafu import tensors
-from zafu.artifact import publish, read_json, room, verify, write_json
+from zafu import artifact, tensors
+from zafu.artifact import read_json, room, verify, write_json
 from zafu.boxes import Box, Boxes, joined
 from zafu.boxes import write as write_boxes
 from zafu.errors import Damaged, Refused
@@ -26,6 +27,7 @@ from zafu.loop import Progress
 from zafu.optim.runtime.update import Update
 from zafu.parallel import together
 from zafu.parallel.spread import ALONE, Spread
+from zafu.parallel.world import World
 from zafu.pieces import Held
 
 KINDS = ("model", "optimizer")
@@ -49,6 +51,21 @@ class State:
 _STATE = TypeAdapter(State)
 
 
+class Moment(NamedTuple):
+    """All that a checkpoint will hold, of one process; tensors are the live ones until copied."""
+
+    weights: list[Box]
+    others: list[Box]  # of the update's state
+    state: State
+    update: dict[str, Any]  # the rest of its state, as plain data
+
+
+def moment(model: nn.Module, update: Update, state: State, spread: Spread = ALONE) -> Moment:
+    """What a checkpoint of now holds: of several ranks, what this one is the first to hold."""
+    weights, others = _boxes(model, update, spread)
+    return Moment(weights, others, deepcopy(state), update.plain())
+
+
 def save(  # as many parameters as a checkpoint has parts
     folder: Path,
     model: nn.Module,
@@ -59,19 +76,23 @@ def save(  # as many parameters as a checkpoint has parts
 ) -> Path:
     """Publish a checkpoint of this moment under `folder`; returns its path.
 
-    Every rank of a layout calls this, and writes what it is the first to hold.
+    Every rank of a layout calls this.
     """
+    return publish(folder, moment(model, update, state, spread), spread.world, **facts)
+
+
+def publish(folder: Path, moment: Moment, world: World, **facts: Any) -> Path:
+    """Publish a moment as a checkpoint under `folder`, with all processes of a world."""
+    weights, others, state, update = moment
     step = state.progress.step
     path, facts = folder / name_of(step), {"kind": "checkpoint", "step": step, **facts}
-    if spread.held is None:
-        return publish(path, lambda part: _write(part, model, update, state), **facts)
-    weights, others = _boxes(spread, update)
-    rank, size = spread.world.rank, spread.world.layout.world
-    needed = sum(tensors.size({b.name: b.tensor}) for b in (*weights, *others))
+    if world.alone:
+        return artifact.publish(path, lambda part: _write(part, moment), **facts)
+    rank, size = world.rank, world.layout.world
 
     def write(part: Path) -> tuple[list[Path], Any]:
         files = {kind: f"{kind}-{rank + 1:05}-of-{size:05}.safetensors" for kind in KINDS}
-        told: dict[str, Any] = {"update": update.plain()}
+        told: dict[str, Any] = {"update": update}
         for kind, boxes in zip(KINDS, (weights, others), strict=True):
             told[kind] = write_boxes(part, files[kind], boxes)
         return [part / file for file in files.values() if (part / file).exists()], told
@@ -85,21 +106,27 @@ def save(  # as many parameters as a checkpoint has parts
         write_json(part / STATE, {"state": asdict(state), "update": plain})
         return [part / name for name in (*(f"{kind}.json" for kind in KINDS), STATE)]
 
-    return together.publish(path, spread.world, write, finish, needed=needed, facts=facts)
+    needed = sum(box.tensor.nbytes for box in (*weights, *others))
+    return together.publish(path, world, write, finish, needed=needed, facts=facts)
 
 
-def _write(part: Path, model: nn.Module, update: Update, state: State) -> None:
-    own, others = tensors.of_module(model), update.tensors()
+def _write(part: Path, moment: Moment) -> None:
+    own, others = _named(moment.weights), _named(moment.others)
     tensors.write(part / MODEL, own, bytes_beside=tensors.size(others))
     tensors.write(part / OPTIMIZER, others)
-    write_json(part / STATE, {"state": asdict(state), "update": update.plain()})
+    write_json(part / STATE, {"state": asdict(moment.state), "update": moment.update})
 
 
-def _boxes(spread: Spread, update: Update) -> tuple[list[Box], list[Box]]:
+def _named(boxes: Iterable[Box]) -> dict[str, Tensor]:
+    return {box.name: box.tensor for box in boxes}
+
+
+def _boxes(model: nn.Module, update: Update, spread: Spread) -> tuple[list[Box], list[Box]]:
     """What this rank writes of the weights, and of the update's state."""
     held = spread.held
     if held is None:
-        raise ValueError("expected a model that is spread over ranks")
+        own, state = tensors.of_module(model), update.tensors()
+        return [_whole(*item) for item in own.items()], [_whole(*item) for item in state.items()]
     weights = [Box(p.name, p.own, p.shape, p.offset) for p in spread.parts if p.first]
     weights += [_whole(name, buffer) for name, buffer in held.buffers.items() if held.lead]
     others: list[Box] = []
@@ -177,7 +204,7 @@ def _state_of(others: Boxes, update: Update, spread: Spread) -> dict[str, Tensor
     for name, entry in others.index.items():
         piece = update.piece(name)
         if piece is None:
-            if spread.held is None or name.startswith("average."):
+            if spread.held is None or name.removeprefix("average.") in spread.held.buffers:
                 found[name] = others.whole(name)
         elif piece.own.numel():
             cut = piece.shape and entry.shape == piece.shape

@@ -51,11 +51,12 @@ class Costs:
 
     traffic: Mapping[str, Traffic]  # by axes, such as `data` or `data+context`
     state: State
+    copy: float  # bytes of main memory for what a save writes while training goes on
 
     def dump(self) -> dict[str, Any]:
         """As plain data."""
         traffic = {axes: found._asdict() for axes, found in self.traffic.items()}
-        return {"traffic": traffic, "state": self.state._asdict()}
+        return {"traffic": traffic, "state": self.state._asdict(), "copy": self.copy}
 
 
 def together(*axes: str) -> str:
@@ -82,7 +83,10 @@ def of_ranks(recipe: Recipe, signature: Signature, *, samples: int) -> list[Cost
         mine = here.parameters(whole)
         own = BYTES * mine / layout.shard
         moved = own - BYTES * here.twice / layout.shard
-        found.append(Costs(dict(here.traffic(mine)), State(own, own, moved * per_weight)))
+        state, place = State(own, own, moved * per_weight), layout.place(rank)
+        first = not any(place[axis] for axis in ("data", "context"))  # of those that hold the same
+        copy = moved + state.optimizer if first else 0.0
+        found.append(Costs(dict(here.traffic(mine)), state, copy))
     return found
 
 
@@ -245,18 +249,20 @@ class _Here:
         """Per block 4 sums of the stream; where it is cut, each is one in shards and a gather.
 
         Where it is cut so are both ends: the embedding's sum, what the head reads, four numbers
-        for the loss of each answer, and the gradients of what is whole but saw a part.
+        for the loss of each answer, and the gradients of what is whole but saw a part. Sums are of
+        fp32 in any arithmetic, and so are the norms' answers that are gathered; only gradients that
+        are gathered may be narrower.
         """
         count, low = self.layout.tensor, LOW if self.recipe.fit.precision != "fp32" else BYTES
         ring, samples = (count - 1) / count, self._samples() / self.layout.context
-        cut = self.recipe.model.cuts_stream()
-        halves, calls = 8 * self.blocks, (8 if cut else 4) * self.blocks
-        if not cut:
-            return Traffic(halves * ring * low * samples * depth.stream, calls * self.passes)
-        halves, calls = halves + 2 * sum(self.ends), calls + 2 * sum(self.ends)
+        if not self.recipe.model.cuts_stream():
+            sent = 8 * self.blocks * BYTES * samples * depth.stream
+            return Traffic(ring * sent, 4 * self.blocks * self.passes)
+        calls = 8 * self.blocks + 2 * sum(self.ends)
+        halves = calls * BYTES - 2 * self.blocks * (BYTES - low)
         losses = 4 * samples * depth.answers * self.ends[1]
         norms = self._held(*depth.whole) / self.layout.shard
-        sent = ring * (halves * low * samples * depth.stream + 2 * BYTES * (losses + norms))
+        sent = ring * (halves * samples * depth.stream + 2 * BYTES * (losses + norms))
         return Traffic(sent, (calls + 2 * self.ends[1]) * self.passes + (norms > 0))
 
     def _samples(self) -> float:

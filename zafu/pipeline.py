@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -31,11 +32,14 @@ from zafu.parallel.world import joined
 from zafu.recipe import Recipe
 from zafu.report.page import write as write_report
 from zafu.run import Run, foresee, prepared
+from zafu.saving import Saving
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import parse_yaml
 from zafu.track.metrics import Metrics
 from zafu.training import Judged, Note, Session
+
+SAVE_PATIENCE = timedelta(hours=1)  # of a rank that has written for the slowest to have
 
 
 class Began(NamedTuple):
@@ -180,6 +184,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
     validation = recipe.data.open(data, "validation")
     session = Session(run, objective, update, state, metrics, stop, validation)
+    session.saving = Saving(world.beside(SAVE_PATIENCE))
     session.saved = asdict(state) if found else None
     for tracker in recipe.fit.trackers if first else ():
         log = tracker.open(run.folder, name=run.name, recipe=recipe.dump(), step=session.step)

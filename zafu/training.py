@@ -7,8 +7,8 @@ decisions that follow from it (the best weights, an early end) do not depend on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from zafu import artifact, checkpoint, costs, loop
+from zafu import artifact, checkpoint, costs, loop, saving
 from zafu.checkpoint import State
 from zafu.data.contract import Split
 from zafu.errors import Diverged, Interrupted, Refused
@@ -37,10 +37,12 @@ from zafu.parallel.schedules import bubble
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
 from zafu.run import Run
+from zafu.saving import Save, Saving
 from zafu.signals import Stop
 from zafu.signature import Signature
 from zafu.track.contract import Log
 from zafu.track.metrics import Metrics
+from zafu.units import Bytes
 
 POINTS = 500  # logged lines of a run, about
 EVALUATIONS = 10  # during training, where the recipe does not say
@@ -78,7 +80,9 @@ class Session:
     choices: list[Choice] = field(default_factory=list[Choice])  # of a loader, not yet said
     chosen: Loader | None = None  # the one that reads, where fit.loader left that open
     notes: list[Note] = field(default_factory=list[Note])  # not yet said
-    saved: dict[str, Any] | None = None  # the state that the newest checkpoint holds
+    saving: Saving = field(default_factory=Saving)
+    saved: dict[str, Any] | None = None  # the state that the newest save is of
+    lent: bool = False  # whether there was no memory for a copy, which then was said
     saved_at: float = field(default_factory=perf_counter)
     compared: int | None = None  # the step after which copies were last found equal
     comparing: float = 0.0  # seconds that this took in this process
@@ -98,6 +102,11 @@ class Session:
     def stopping(self) -> bool:
         """Whether any rank was asked to stop, the same on all."""
         return self.objective.spread.any(bool(self.stop))
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is spent."""
+        return self.state.progress.share(self.budget[1], self.run.recipe.fit.seconds) >= 1
 
     @property
     def reader(self) -> Loader:
@@ -143,7 +152,7 @@ def build(
         spread = Ranks(model, world, recipe.task, looked_at_whole(spec.optimizer, groups))
         model = spread.model
     if spec.compile:
-        model.compile()
+        spread.compile(model)
     update = Update(
         names,
         optimizer=spec.optimizer,
@@ -182,13 +191,23 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
     Raises Interrupted after a signal, when the current step is saved.
     """
     state = session.state
-    if state.pending:
-        yield from evaluate(session)
-    if session.stopping:  # nothing was done since the last checkpoint, or a pending evaluation
-        raise Interrupted(f"{session.stop.signal}: run the same command again to go on")
-    if state.stopped:
-        return
-    every = log_interval(session)
+    with whole(session):
+        if state.pending:
+            yield from evaluate(session)
+        if session.stopping:  # nothing was done since the last save, or a pending evaluation
+            end_save(session)
+            raise Interrupted(f"{session.stop.signal}: run the same command again to go on")
+        if not state.stopped:
+            yield from _steps(session)
+            save_here(session)
+            if session.replicas.any and session.training:
+                share = session.comparing / session.training
+                text = "what several ranks hold was the same throughout; to compare took"
+                yield Note(f"{text} {share:.2%}")
+
+
+def _steps(session: Session) -> Iterator[Step | Judged | Note]:
+    state, every = session.state, log_interval(session)
     said = partial(cost, session)
     fitting = loop.fit(session.objective, session.update, state.progress, session.choices.append)
     with closing(fitting):  # whoever reads ahead ends however this ends
@@ -198,26 +217,23 @@ def steps(session: Session) -> Iterator[Step | Judged | Note]:
             if step.number % every == 0:
                 log(session)
             yield step
+            saved(session)
             yield from settled(session)
             if step.number % STEPS_BETWEEN_COMPARISONS == 0:
                 compare(session)
             if evaluation_due(session, step):
                 state.pending = True
                 yield from evaluate(session)
-            stopping = session.stopping
-            if stopping or save_due(session):
-                save(session)
-            if stopping:
+            if session.stopping:
+                save_here(session)
                 raise Interrupted(
                     f"{session.stop.signal}: step {step.number} is saved; "
                     "run the same command again to go on"
                 )
+            if save_due(session):
+                save(session)
             if state.stopped:
                 break
-    save(session)
-    if session.replicas.any and session.training:
-        share = session.comparing / session.training
-        yield Note(f"what several ranks hold was the same throughout; to compare took {share:.2%}")
 
 
 def compare(session: Session) -> None:
@@ -332,28 +348,115 @@ def decide(session: Session, value: float) -> None:
 
 
 def save(session: Session) -> None:
-    """Publish a checkpoint of this step, then remove those that are not needed any more.
+    """Take a copy of this moment, which becomes a checkpoint while training goes on.
 
-    Nothing is written if this very state is saved already.
+    Nothing is done if this very state is saved already. Training waits for the disk after its last
+    step, for a small state, and where there is no memory for a copy. Raises what the save before
+    has raised.
+    """
+    if asdict(session.state) == session.saved:
+        return
+    if session.over:
+        save_here(session)
+        return
+    begun = perf_counter()
+    end_save(session)
+    waited = perf_counter() - begun
+    compare(session)
+    moment, any_rank = _moment(session), session.objective.spread.any
+    count, boxes = len(moment.weights), [*moment.weights, *moment.others]
+    size = sum(box.tensor.nbytes for box in boxes)
+    short = any_rank(not session.saving.fits(boxes))  # else ranks would not wait alike
+    if short and not session.lent:
+        text = f"no memory for a copy of the state ({Bytes(size)}): training waits for each save"
+        session.notes.append(Note(text))
+        session.lent = True
+    if short or not any_rank(size > saving.SMALL):
+        save_here(session)
+        return
+    copies = session.saving.copied(boxes)
+    moment = moment._replace(weights=copies[:count], others=copies[count:])
+    _begin_save(session, moment, begun, waited)
+
+
+def save_here(session: Session) -> None:
+    """A checkpoint of this step is whole afterwards; training waits for it.
+
+    Raises what went wrong with it or with the save before.
     """
     begun = perf_counter()
-    if (now := asdict(session.state)) == session.saved:
+    end_save(session)
+    if asdict(session.state) == session.saved:
         return
+    waited = perf_counter() - begun
     compare(session)
+    save = _begin_save(session, _moment(session), begun, waited)
+    save.behind.exception()
+    save.seconds = perf_counter() - begun
+    end_save(session)
+
+
+def saved(session: Session) -> None:
+    """After a step: raise what a save has raised, on all ranks alike; record one that is whole."""
+    if session.saving.under_way and not session.objective.spread.any(not session.saving.written):
+        end_save(session)
+
+
+def end_save(session: Session) -> None:
+    """Wait for the save under way, and record it; raises what it has raised."""
+    if error := _ended(session):
+        raise error
+
+
+@contextmanager
+def whole(session: Session) -> Generator[None]:
+    """However the inside ends, what was to be saved is on the disk, or it is said why not."""
+    try:
+        yield
+    except BaseException as error:
+        step = session.saving.under_way and session.saving.under_way.step
+        if failure := _ended(session):
+            if isinstance(error, GeneratorExit):  # nobody would hear a note
+                raise failure from None
+            error.add_note(f"besides, step {step} could not be saved: {failure}")
+        raise
+    end_save(session)
+
+
+def _ended(session: Session) -> BaseException | None:
+    """Wait for the save under way; what it has raised. One that is whole is recorded."""
+    save = session.saving.under_way
+    if error := session.saving.end():
+        return error
+    if save:
+        waits = {"seconds_waited": save.waited, "seconds_behind": save.behind.result()}
+        session.metrics.append({"step": save.step, "saved": True, "seconds": save.seconds, **waits})
+    return None
+
+
+def _moment(session: Session) -> checkpoint.Moment:
+    model, spread = session.objective.model, session.objective.spread
+    return checkpoint.moment(model, session.update, session.state, spread)
+
+
+def _begin_save(session: Session, moment: checkpoint.Moment, begun: float, waited: float) -> Save:
+    """Let a thread publish a moment, then remove the checkpoints that are not needed any more."""
     log(session)
-    session.metrics.sync()
-    run, state, spread = session.run, session.state, session.objective.spread
-    model, update = session.objective.model, session.update
+    run, state = session.run, moment.state
     facts = {"recipe": run.recipe.identity(), "data": state.data}
-    checkpoint.save(run.checkpoints, model, update, state, spread, **facts)
     pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
-    if session.first:
-        checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
-    session.saved, session.saved_at = now, perf_counter()
-    row = {"step": session.step, "saved": True, "seconds": session.saved_at - begun}
-    session.metrics.append(row)
-    if session.first:
-        run.say("running", step=session.step, seconds=state.progress.seconds)
+
+    def write() -> None:
+        session.metrics.sync()
+        checkpoint.publish(run.checkpoints, moment, session.saving.world, **facts)
+        if session.first:
+            checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
+            run.say("running", step=state.progress.step, seconds=state.progress.seconds)
+
+    session.saved, session.saved_at = asdict(state), perf_counter()
+    return session.saving.begin(
+        state.progress.step, write, stood=session.saved_at - begun, waited=waited
+    )
 
 
 def log(session: Session) -> None:

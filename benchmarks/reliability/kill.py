@@ -60,9 +60,11 @@ class Trial:
     identical: bool = False
 
 
-def trials(forks: Forks, folder: Path, *, kills: int, seed: int) -> Iterator[Trial]:
+def trials(
+    forks: Forks, folder: Path, *, kills: int, seed: int, words: str = trial.RECIPE
+) -> Iterator[Trial]:
     """Runs, each killed a few times, until there were so many kills and half inside a save."""
-    recipe = trial.write(folder)
+    recipe = trial.write(folder, words)
     runs = folder / "runs"
     for name in ("first", "undisturbed"):  # the first one prepares the data for all
         begun = time.perf_counter()
@@ -175,12 +177,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Kill, resume, compare.")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="write results.json")
+    parser.add_argument("--wide", action="store_true", help="saves are written beside training")
+    parser.add_argument("--write", action="store_true", help="write results.json or wide.json")
     chosen = parser.parse_args()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, Forks() as forks:
         found: list[Trial] = []
-        for done in trials(forks, Path(folder), kills=chosen.kills, seed=chosen.seed):
+        sizes = {"kills": chosen.kills, "seed": chosen.seed}
+        words = trial.WIDE if chosen.wide else trial.RECIPE
+        for done in trials(forks, Path(folder), **sizes, words=words):
             found.append(done)
             marks = "".join("s" if kill.inside_save else "." for kill in done.kills)
             print(f"{marks:6}{'identical' if done.identical else 'DIFFERENT'}", flush=True)
@@ -192,9 +197,13 @@ def main() -> int:
     for name, value in figures.items():
         print(f"{name.replace('_', ' '):50}{value}")
     if chosen.write:
-        results = {"command": f"kill.py --kills {chosen.kills} --seed {chosen.seed}", **figures}
+        wide = " --wide" if chosen.wide else ""
+        command = f"kill.py --kills {chosen.kills} --seed {chosen.seed}{wide}"
+        results = {"command": command, **figures}
         text = json.dumps({**results, "machine": machine()}, indent=1)
-        (HERE / "results.json").write_text(text + "\n", encoding="utf-8")
+        (HERE / ("wide.json" if chosen.wide else "results.json")).write_text(
+            text + "\n", encoding="utf-8"
+        )
     return 0 if all(done.identical for done in found) else 1
 
 

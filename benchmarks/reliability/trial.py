@@ -29,6 +29,7 @@ fit:
 evaluate: {baselines: [constant], during: 32}
 """
 SHORT = RECIPE.replace("steps: 80", "steps: 24")  # saves at 8, 16 and 24; its best is at 10 or 20
+WIDE = RECIPE.replace("width: 64", "width: 640")  # large enough to be saved beside training
 STEP = re.compile(r"step-(\d{9})")
 
 

@@ -13,10 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from zafu import checkpoint
 from zafu.artifact import read_json
 from zafu.batch import Batch
+from zafu.checkpoint import State
 from zafu.costs import of_ranks
 from zafu.layout import Layout
+from zafu.loop import Progress
 from zafu.optim.runtime.update import Update
 from zafu.parallel.counting import COUNTED, counted
 from zafu.parallel.ranks import Ranks
@@ -44,9 +47,14 @@ class Made(NamedTuple):
     seconds: float = 1.0
 
 
-def one_rank(rank: int, layout: dict[str, Any], tied: bool) -> dict[str, Any]:
+def one_rank(
+    rank: int, layout: dict[str, Any], tied: bool, precision: str = "fp32"
+) -> dict[str, Any]:
     """What a rank counts of a step, beside what is foreseen for it."""
     recipe = Recipe.parse({**RECIPE, "layout": layout}).at("model.tied", tied)
+    recipe = recipe.at("fit.precision", precision)
+    low = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
+    arithmetic = low if precision == "bf16" else torch.enable_grad()
     with connected(recipe.layout, rank) as world:
         torch.manual_seed(0)
         model = recipe.model.build(SIGNATURE)
@@ -63,7 +71,7 @@ def one_rank(rank: int, layout: dict[str, Any], tied: bool) -> dict[str, Any]:
         def steps() -> Any:
             for number in repeat(0, COUNTED + 1):
                 with spread.passing(last=True):
-                    spread.backward(recipe.task, spread.model, batch, 1.0, torch.enable_grad)
+                    spread.backward(recipe.task, spread.model, batch, 1.0, lambda: arithmetic)
                 spread.finish()
                 update.gradients(number)
                 update.step(number, 0.0)
@@ -73,7 +81,9 @@ def one_rank(rank: int, layout: dict[str, Any], tied: bool) -> dict[str, Any]:
         for _ in counted(steps(), spread, update, lambda _, ranks: heard.extend(ranks)):
             pass
         theory = of_ranks(recipe, SIGNATURE, samples=SAMPLES)[rank].dump()
-        return {**heard[rank], "theory": theory}
+        saved = checkpoint.moment(model, update, State(progress=Progress()), spread)
+        written = sum(box.tensor.nbytes for box in (*saved.weights, *saved.others))
+        return {**heard[rank], "theory": theory, "written": written, "tied": tied}
 
 
 AXES: list[dict[str, Any]] = [
@@ -123,6 +133,14 @@ def test_four_processes_send_and_hold_what_theory_says(
         agrees(rank)
 
 
+@pytest.mark.parametrize("layout", [{"tensor": 2}, {"context": 2}], ids=json.dumps)
+def test_narrow_arithmetic_sends_what_theory_says(
+    worlds: Callable[[int], Any], layout: dict[str, Any]
+) -> None:
+    for rank in worlds(2)(one_rank, layout=layout, tied=False, precision="bf16"):
+        agrees(rank)
+
+
 def agrees(rank: dict[str, Any]) -> None:
     traffic, theory = rank["traffic"], rank["theory"]["traffic"]
     assert {axes for axes, own in traffic.items() if own["messages"]} == set(theory)
@@ -133,6 +151,10 @@ def agrees(rank: dict[str, Any]) -> None:
         assert traffic[axes]["seconds"] > 0
     for part, expected in rank["theory"]["state"].items():
         assert rank["state"][part] == pytest.approx(expected, rel=0.01), part
+    if "written" in rank:  # which a run does not say
+        copy = rank["theory"]["copy"]
+        least = 0 if rank["tied"] else 0.98 * copy  # one of two ends writes what both have
+        assert least <= rank["written"] <= 1.02 * copy
 
 
 def counts_nothing(rank: int) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import kill
 import pytest
+import trial
 from conftest import Workshop
 from forks import Forks
 
@@ -21,6 +22,19 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(forks: Forks, tmp_
     went_on = figures["starts_that_went_on_from_the_newest_checkpoint"]
     assert went_on == figures["starts_judged"]
     assert figures["steps_lost_max"] <= figures["save_interval"]
+
+
+@pytest.mark.slow
+def test_killed_while_a_save_is_written_beside_training(forks: Forks, tmp_path: Path) -> None:
+    """What may be lost beside an interval are the steps made while a save was written."""
+    found = list(kill.trials(forks, tmp_path, kills=8, seed=2, words=trial.WIDE))
+
+    figures = kill.summary(found)
+    assert figures["inside_a_save"] >= 4
+    assert figures["finished_unattended"] == figures["byte_identical"] == figures["runs"]
+    went_on = figures["starts_that_went_on_from_the_newest_checkpoint"]
+    assert went_on == figures["starts_judged"]
+    assert figures["steps_lost_max"] <= 2 * figures["save_interval"]
 
 
 def test_killed_after_its_end_it_says_that_it_is_finished(short: Workshop) -> None:

@@ -39,6 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
         size += f", {Bytes(checkpoint_bytes(recipe, signature))} a checkpoint"
     print(f"  model  {recipe.model.kind}{size}")
     print(f"  fit    {recipe.fit.optimizer.kind}, batch {recipe.fit.batch}, {recipe.fit.goal()}")
+    if signature:
+        copy = Bytes(max(rank.copy for rank in of_ranks(recipe, signature, samples=1)))
+        here = " of the process that writes most" if recipe.layout.world > 1 else ""
+        print(f"  save   beside training, from a copy: {copy} of main memory{here}")
     if recipe.layout.world > 1 and signature:
         _layout(recipe, signature)
     print(f"  run    {run.folder}")

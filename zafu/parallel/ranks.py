@@ -58,6 +58,7 @@ class Ranks(Spread):
             tensor.whole_in_eval(model, self._shared, world)
             context.whole_in_eval(model, world)
         self.model, self._called, self._shards = model, model, list[FSDPModule]()
+        self._stages = stages
         if world.degree("shard") > 1:
             self._shards = [part for stage in stages for part in sharded(stage, world)]
         elif world.degree("pipeline") == 1:
@@ -82,6 +83,11 @@ class Ranks(Spread):
         self.held = Held(
             pieces, buffers, lambda t: world.add(t, *KEPT_APART), world.rank == 0, self.changed
         )
+
+    def compile(self, model: nn.Module) -> None:
+        """Each stage of a pipeline, as nobody calls them together."""
+        for stage in self._stages:
+            stage.compile()
 
     def backward(
         self, task: Loss, model: nn.Module, batch: Batch, factor: float, arithmetic: Arithmetic

@@ -63,6 +63,10 @@ class Spread:
         axes = ("data", "context", "shard")
         return self.world.index(*axes), self.world.degree(*axes)
 
+    def compile(self, model: nn.Module) -> None:
+        """In place: let torch.compile make fused code of what is called of the model here."""
+        model.compile()
+
     def backward(
         self, task: Loss, model: nn.Module, batch: Batch, factor: float, arithmetic: Arithmetic
     ) -> Tensor:
