@@ -101,6 +101,17 @@ def test_a_layout_that_cannot_share_the_model_is_refused(
     assert Recipe.parse(fits).layout.world == 4
 
 
+def test_what_cannot_run_in_a_pipeline_is_refused() -> None:
+    layout = {"pipeline": 2, "microbatches": 4, "schedule": "zero-bubble"}
+    fit = {"epochs": 1, "batch": 16}
+
+    assert paths_of(TOKENS | {"layout": layout, "fit": fit | {"compile": True}}) == ["fit.compile"]
+    odd = {"layout": layout, "fit": fit | {"batch": "all", "micro_batch": 6}}
+    assert paths_of(TOKENS | odd) == ["fit.micro_batch"]
+    fits = {"layout": layout, "fit": fit | {"micro_batch": 4}}
+    assert Recipe.parse(TOKENS | fits).layout.stages == 4
+
+
 def test_a_hub_model_is_shared_by_what_transformers_publishes() -> None:
     pytest.importorskip("transformers")
     sizes = {

@@ -19,7 +19,7 @@ from zafu.data.contract import Data
 from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
-from zafu.layout import Layout
+from zafu.layout import FOLDED, Layout
 from zafu.models.contract import Model
 from zafu.signature import Tokens
 from zafu.source import Source, read
@@ -223,6 +223,10 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         expected = f"a multiple of the {layout.pieces} micro-batches of the pipeline"
         hint = f"nearest: {max(1, round(fit.micro_batch / layout.pieces)) * layout.pieces}"
         yield Fault("fit.micro_batch", expected, str(fit.micro_batch), hint=hint)
+
+    if layout.pipeline > 1 and layout.schedule in FOLDED and fit.compile:
+        expected = f"false with {layout.schedule}, which cuts a backward pass in two"
+        yield Fault("fit.compile", expected, "true", hint="set layout.schedule=1f1b")
 
 
 def _context_fits(model: Model, layout: Layout) -> Iterator[Fault]:

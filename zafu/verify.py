@@ -2,8 +2,8 @@
 
 A few steps in fp32 without dropout, once by one process and once by the ranks of the layout on the
 CPU; then the loss, the gradient norm, every gradient of every step and all weights at the end are
-compared, in every copy, with the average that would be shipped. SGD with momentum takes the place
-of the recipe's optimizer: adaptive ones divide by numbers near 0 and make rounding large.
+compared, in every copy, and their average over time, if there is one. SGD with momentum takes the
+place of the recipe's optimizer: adaptive ones divide by numbers near 0 and make rounding large.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def compared(reference: Trace, folder: Path, layout: Layout) -> list[Difference]
     whole = reference.tensors()
     seen = {name: torch.zeros(tensor.shape, dtype=torch.bool) for name, tensor in whole.items()}
     found: list[Difference] = []
-    floor = _floor(piece.own.detach() for piece in reference.pieces)
-    floors: dict[str, float] = {"weight": floor, "shipped": floor}
+    weights = _floor(piece.own.detach() for piece in reference.pieces)
+    floors: dict[str, float] = {"weight": weights, "shipped": weights}
     for step, gradients in enumerate(reference.gradients, 1):
         floors[f"gradient.{step}"] = _floor(gradients.values())
     for rank in range(layout.world):

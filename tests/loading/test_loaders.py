@@ -76,6 +76,17 @@ def test_the_batches_are_those_of_inline_in_order(loader: Loader, digits: Source
     assert not _same(expected[0], expected[1])
 
 
+@pytest.mark.parametrize("loader", [Inline(), *THREADS[:2], Processes(workers=1), Auto()], ids=repr)
+def test_reading_draws_no_random_numbers_of_the_training(loader: Loader, digits: Source) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+
+    found = _all(loader, digits, _requests(4))
+
+    assert len(found) == 4
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "depth"), [(1, 1), (3, 4)])
 def test_processes_give_them_too_also_to_who_keeps_and_changes_them(

@@ -50,23 +50,29 @@ def some(draw: Any, *values: Any) -> Any:
     return draw(st.sampled_from(values))
 
 
-def a_model(draw: Any, data: str, *, deep: int) -> dict[str, Any]:
-    heads, layers = some(draw, 2, 3, 4), draw(st.integers(max(1, 2 * deep - 2), 2 * deep + 2))
+def a_model(draw: Any, data: str, *, deep: int, wide: int) -> dict[str, Any]:
+    """Mostly one that can be cut so deep and so wide."""
+    heads = some(draw, *((2, 3, 4) if wide == 1 else (wide, wide, 2, 4)))
+    layers = draw(st.integers(max(1, 2 * deep - 2), 2 * deep + 2))
     blocks = {"heads": heads, "width": heads * some(draw, 4, 6), "layers": layers}
     if "windows" in data:
-        divisors = [n for n in (1, 2, 3, 4) if heads % n == 0]
-        more = {"kv_heads": some(draw, *divisors), "hidden": some(draw, 13, 20)}
+        divisors = [n for n in (1, 2, 3, 4) if heads % n == 0 and n % wide == 0]
+        more = {"kv_heads": some(draw, *divisors or [1]), "hidden": some(draw, 13, 20) * wide}
         flags = {name: draw(st.booleans()) for name in ("tied", "qk_norm")}
         attend = some(draw, *["window"] * 5, "document")
         return {"kind": "decoder", "attend": attend, **blocks, **more, **flags}
     if data != "digits":
-        return {"kind": "mlp", "width": some(draw, 7, 16), "layers": layers - some(draw, 0, 1)}
+        return {
+            "kind": "mlp",
+            "width": some(draw, 7, 16) * wide,
+            "layers": layers - some(draw, 0, 1),
+        }
     kind = some(draw, "vit", "convnet", "mlp")
     if kind == "vit":
-        more = {"pool": some(draw, "mean", "token"), "patch": some(draw, 2, 4), "hidden": 15}
+        more = {"pool": some(draw, "mean", "token"), "patch": some(draw, 2, 4), "hidden": 15 * wide}
         return {"kind": "vit", **blocks, **more}
     if kind == "mlp":
-        return {"kind": "mlp", "width": some(draw, 7, 16), "layers": layers}
+        return {"kind": "mlp", "width": some(draw, 7, 16) * wide, "layers": layers}
     stages = some(draw, 1, 2)
     return {"kind": "convnet", "width": 6, "groups": 3, "stages": stages, "blocks": deep}
 
@@ -88,7 +94,7 @@ def an_optimizer(draw: Any, model: dict[str, Any]) -> dict[str, Any]:
 def a_layout(draw: Any, data: str) -> dict[str, Any]:
     """Of up to four processes; the axes may not suit the model."""
     factors = some(draw, (2,), (2,), (3,), (4,), (2, 2), (2, 2))
-    axes = ["data", "shard", "pipeline", *(["context"] if "windows" in data else [])]
+    axes = ["data", "shard", "pipeline", "tensor", *(["context"] if "windows" in data else [])]
     layout: dict[str, Any] = dict(zip(draw(st.permutations(axes)), factors, strict=False))
     if "shard" in layout:
         layout["level"] = some(draw, "optimizer", "gradients", "parameters")
@@ -114,11 +120,12 @@ def a_batch(draw: Any, layout: dict[str, Any]) -> int:
 def recipes(draw: Any) -> dict[str, Any]:
     data = some(draw, "windows of 8", "windows of 8", "windows of 12", "digits", "wine", "diabetes")
     layout = a_layout(draw, data)
-    model = a_model(draw, data, deep=layout.get("pipeline", 1))
+    model = a_model(draw, data, deep=layout.get("pipeline", 1), wide=layout.get("tensor", 1))
     optimizer = an_optimizer(draw, model)
     batch = a_batch(draw, layout)
     divisors = [n for n in range(1, batch + 1) if batch % n == 0]
-    micro = None if "pipeline" in layout else some(draw, None, *divisors)
+    rounds = [n for n in divisors if n == batch // layout.get("data", 1) // layout.get("shard", 1)]
+    micro = some(draw, None, *(rounds if "pipeline" in layout else divisors))
     free = optimizer["kind"] == "schedule-free"
     method = "subgradient" if free else some(draw, "proximal", "subgradient")
     penalties = [

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -79,10 +82,14 @@ def a_rank(rank: int, recipe: dict[str, Any], data: str, folder: str) -> dict[st
     """Write what a rank does; how many numbers it says and hears meanwhile, and types of sums."""
     wanted = Recipe.parse(recipe)
     with connected(wanted.layout, rank) as world:
-        with Heard() as heard:
+        heard = Heard()
+        counters.clear()
+        with heard if not wanted.fit.compile else nullcontext(), pytest.MonkeyPatch.context() as p:
+            p.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
             trace = traced(wanted, Path(data), world)
         write(trace, Path(folder), rank)
-    return {"numbers": heard.numbers, "summed": sorted(heard.summed)}
+    graphs = counters["stats"]["unique_graphs"]
+    return {"numbers": heard.numbers, "summed": sorted(heard.summed), "graphs": graphs}
 
 
 class Found(NamedTuple):
@@ -95,14 +102,14 @@ def spread(
     worlds: Callable[[int], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Found]:
     """What a layout makes of the recipe with some settings changed, beside one process."""
-    known: dict[str, tuple[Path, Trace]] = {}
+    known: dict[str, tuple[Path, Trace]] = {}  # not compiled, which is no part of what is learned
     made: dict[str, Found] = {}
 
     def found(layout: dict[str, Any], **fit: Any) -> Found:
         alone = {**RECIPE, "fit": {**RECIPE["fit"], **fit}}
-        text = json.dumps(alone)
-        if text not in known:
-            recipe = Recipe.parse(alone)
+        eager = {**RECIPE, "fit": {**alone["fit"], "compile": False}}
+        if (text := json.dumps(eager)) not in known:
+            recipe = Recipe.parse(eager)
             data = prepared(recipe, tmp_path_factory.getbasetemp())
             known[text] = data, traced(recipe, data, World(Layout()))
         data, reference = known[text]
@@ -155,6 +162,15 @@ def test_gradients_travel_once_a_step_however_many_micro_batches_it_has(
         assert ours["numbers"] == theirs["numbers"] > 0
 
 
+def test_gradients_of_norms_travel_once_a_step_whatever_the_optimizer_reads(
+    spread: Callable[..., Found],
+) -> None:
+    plain = spread(TENSOR, clip=None, average=None, penalties=[], optimizer={"kind": "sgd"})
+    three = spread(TENSOR, clip={"norm": 1e-3}, optimizer={"kind": "adamw"})
+
+    assert [r["numbers"] for r in plain.said] == [r["numbers"] for r in three.said]
+
+
 NOISE = {"loss": 2e-3, "grad_norm": 2e-2, "gradient": 3e-2, "weight": 3e-3, "shipped": 3e-3}
 
 
@@ -195,3 +211,17 @@ def test_every_optimizer_moves_cut_matrices_as_it_moves_whole_ones(
     found = spread(layout, optimizer=optimizer, average=None, penalties=[])
 
     near(found, ADAPTIVE)
+
+
+INTERLEAVED = {"pipeline": 2, "microbatches": 4, "schedule": "interleaved"}
+COMPILED = [DATA, ZERO_3, TENSOR, CONTEXT, PIPELINE, INTERLEAVED, *CROSSED]
+
+
+@pytest.mark.parametrize("layout", COMPILED, ids=json.dumps)
+def test_compiled_models_train_as_one_process_does(
+    spread: Callable[..., Found], layout: dict[str, Any]
+) -> None:
+    found = spread(layout, compile=True, recompute=False)
+
+    near(found)
+    assert all(there["graphs"] for there in found.said)

@@ -20,6 +20,7 @@ from zafu.errors import Damaged, NonFinite
 from zafu.layout import Layout
 from zafu.loop import Progress
 from zafu.nets.decoder import Decoder, Shape
+from zafu.optim.averaging import EMA
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
@@ -62,7 +63,8 @@ def spread_over(world: World, optimizer: str) -> tuple[Any, Update, Spread]:
     if not world.alone:
         spread = Ranks(model, world, TASK, looked_at_whole(spec, parameter_groups(model, spec)))
     names = whole if world.alone else names
-    update = Update(names, optimizer=spec, schedule=Constant(), seed=0, held=spread.held)
+    settings: dict[str, Any] = {"schedule": Constant(), "average": EMA(), "seed": 0}
+    update = Update(names, optimizer=spec, held=spread.held, **settings)
     return model, update, spread
 
 
@@ -128,6 +130,32 @@ def test_any_layout_reads_what_another_has_saved(
     found = worlds(4)(same, folder=str(tmp_path), first=first, second=second, optimizer=optimizer)
 
     assert found == [{"before": True, "after": True, "state": True, "plain": True}] * 4
+
+
+def saved(rank: int, folder: str) -> str:
+    world = World(Layout(shard=2), rank)
+    world.connect()
+    model, update, spread = spread_over(world, "sgd")
+    moved(update, spread, model)
+    state = State(progress=Progress(step=1, samples=8), data="x")
+    return str(checkpoint.save(Path(folder), model, update, state, spread))
+
+
+def test_a_flipped_bit_in_any_part_of_a_shared_checkpoint_is_noticed(
+    worlds: Callable[[int], Any], tmp_path: Path
+) -> None:
+    path = Path(worlds(2)(saved, folder=str(tmp_path))[0])
+    verify(path)
+    files = sorted(path.glob("*.safetensors"))
+
+    for file in files:
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(Damaged, match=file.name):
+            verify(path)
+        file.write_bytes(whole)
+
+    assert len(files) >= 2
 
 
 def breaks(rank: int, folder: str) -> str:

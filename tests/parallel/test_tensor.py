@@ -193,6 +193,31 @@ def test_three_axes_on_eight_processes(
     agree(worlds(8)(differences, name="decoder", sizes={"tied": True}, layout=layout))
 
 
+def shapes(rank: int, sizes: dict[str, Any]) -> dict[str, list[list[int]]]:
+    """What is here of each parameter and of its gradient."""
+    batch, task = batch_for("decoder")
+    with connected(Layout(tensor=2), rank) as world:
+        ranks = Ranks(built("decoder", sizes), world, task)
+        ranks.backward(task, ranks.model, batch, 1.0, nullcontext)
+        ranks.finish()
+        named = dict(ranks.model.named_parameters())
+    return {n: [list(p.shape), list(p.grad.shape)] for n, p in named.items() if p.grad is not None}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_gradients_are_as_small_as_what_is_here_of_their_parameters(
+    worlds: Callable[[int], Any], tied: bool
+) -> None:
+    found = worlds(2)(shapes, sizes={"tied": tied})
+
+    whole = dict(built("decoder", {"tied": tied}).named_parameters())
+    for there in found:
+        assert there.keys() == whole.keys()
+        assert all(own == gradient for own, gradient in there.values())
+    for name in ("model.embed_tokens.weight", *(() if tied else ("lm_head.weight",))):
+        assert [there[name][0] for there in found] == [[19, 16], [18, 16]]  # of 37 tokens
+
+
 def smoothed(rank: int, smoothing: float) -> list[float]:
     logits = torch.randn(3, 7, VOCABULARY, generator=torch.Generator().manual_seed(0)) * 9
     targets = torch.randint(0, VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(1))

@@ -65,4 +65,9 @@ def _shown(found: list[Difference], layout: Layout) -> int:
         print(f"{d.what:11}{d.relative:10.1e}{LIMITS[d.what]:9.0e}{d.step:6}{d.rank:5}  {d.name}")
     verdict = f"{len(wrong)} of {len(found)} differ by more than rounding" if wrong else "the same"
     print(f"{len(found)} comparisons, worst first: {verdict}")
+    if gradients := [d for d in wrong if d.what == "gradient"]:
+        begun = min(d.step for d in gradients)  # later ones follow from these
+        names = dict.fromkeys(d.name for d in gradients if d.step == begun)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        print(f"from step {begun} on, gradients of {', '.join([*names][:SHOWN])}{more}")
     return 1 if wrong else 0

@@ -85,9 +85,9 @@ class Pipeline:
     def backward(self, inputs: tuple[Tensor, ...], targets: Tensor, factor: float) -> Tensor:
         """Add the gradients of `factor` times the loss of a batch; its summed loss, without factor.
 
-        After the last batch of a step comes `finish`. Every process passes the same batch. Where
-        micro-batches do not divide it, its first sample is repeated to fill the last ones, and no
-        loss is taken there.
+        After the last batch of a step comes `finish`. Every process of the pipeline passes the same
+        batch. Where micro-batches do not divide it, its first sample is repeated to fill the last
+        ones, and no loss is taken there.
         """
         rows = len(targets)
         size = self._ready(inputs, -(-rows // self.pieces))

@@ -2,8 +2,8 @@
 
 Each function is a collective operation whose backward pass is another one: the transposed map of
 all processes' tensors (Shoeybi et al., 2019, arXiv:1909.08053; Korthikanti et al., 2022,
-arXiv:2205.05198). Sums are of float32 or wider, and rounded once, whatever comes and goes. `dim` is
-cut into equal parts; process r of the group has part r.
+arXiv:2205.05198). Sums are made in float32 or wider, and rounded once, if what comes is narrower.
+`dim` is cut into equal parts; process r of the group has part r.
 """
 
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false

@@ -74,7 +74,7 @@ class Update:
             (penalty, self._covered(names, own, penalty, path=f"fit.penalties.{index}.match"))
             for index, penalty in enumerate(penalties)
         ]
-        averaged = {piece.name: piece.own for piece in self._pieces}
+        averaged = {piece.name: piece.own for piece in self._pieces if piece.own.numel()}
         averaged |= {name: b for name, b in buffers.items() if b.is_floating_point()}
         self._averaging = Averaging(averaged, average) if average else None
 
