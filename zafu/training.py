@@ -33,6 +33,7 @@ from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
 from zafu.parallel import counting, digest
 from zafu.parallel.digest import Replicas
+from zafu.parallel.pace import Slow, paced
 from zafu.parallel.schedules import bubble
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
@@ -87,6 +88,7 @@ class Session:
     compared: int | None = None  # the step after which copies were last found equal
     comparing: float = 0.0  # seconds that this took in this process
     training: float = 0.0  # seconds that its steps took
+    slow: set[int] = field(default_factory=set[int])  # ranks that were behind when last compared
 
     @property
     def step(self) -> int:
@@ -211,7 +213,9 @@ def _steps(session: Session) -> Iterator[Step | Judged | Note]:
     said = partial(cost, session)
     fitting = loop.fit(session.objective, session.update, state.progress, session.choices.append)
     with closing(fitting):  # whoever reads ahead ends however this ends
-        for step in counting.counted(fitting, session.objective.spread, session.update, said):
+        counted = counting.counted(fitting, session.objective.spread, session.update, said)
+        world, keeps = session.objective.spread.world, partial(pace, session)
+        for step in paced(counted, world, keeps, uneven(session)):
             session.waiting.append(step)
             session.training += step.seconds
             if step.number % every == 0:
@@ -289,6 +293,26 @@ def cost(session: Session, step: Step, ranks: list[dict[str, Any]]) -> None:
     }
     artifact.write_json(run.folder / costs.NAME, found)
     session.notes += map(Note, costs.said(found))
+
+
+def pace(session: Session, step: Step, slow: list[Slow]) -> None:
+    """Record which ranks take longer than the others; say what has changed about that."""
+    before, session.slow = session.slow, {there.rank for there in slow}
+    if not session.first:
+        return
+    if slow:
+        rows = [there._asdict() for there in slow]
+        session.metrics.append({"step": step.number, "slow": rows})
+    new = [str(there) for there in slow if there.rank not in before]
+    new += [f"rank {rank} keeps pace again" for rank in sorted(before - session.slow)]
+    if new:
+        session.notes.append(Note(f"step {step.number}: {'; '.join(new)}"))
+
+
+def uneven(session: Session) -> float:
+    """The largest share of a batch over the smallest; infinite where one has no sample."""
+    (size, _), (_, of) = session.budget, session.objective.spread.dealt
+    return -(-size // of) / (size // of) if size >= of else math.inf
 
 
 def evaluate(session: Session) -> Iterator[Judged]:

@@ -25,6 +25,7 @@ from zafu.parallel.counting import COUNTED, counted
 from zafu.parallel.ranks import Ranks
 from zafu.parallel.world import connected
 from zafu.recipe import Recipe
+from zafu.report.page import write as write_report
 from zafu.signature import Signature, Tokens
 
 CONTEXT, VOCAB, SAMPLES = 16, 64, 16
@@ -196,3 +197,17 @@ def test_a_run_says_and_shows_what_its_layout_cost(tmp_path: Path) -> None:
     assert "counted in step 3" in section
     assert re.search(r"shard</span></th><td[^>]*>[\d.]+ kB</td><td[^>]*>[\d.]+ kB", section)
     assert "1.000" in section
+    assert "Behind the others" not in section
+
+
+def test_a_report_shows_who_was_behind_the_others(tmp_path: Path) -> None:
+    slow = [{"rank": 1, "times": times, "data": 0.5} for times in (1.5, 1.62)]
+    rows = [{"step": step, "slow": [there]} for step, there in zip((40, 70), slow, strict=True)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "costs.json").write_text(json.dumps({"ranks": [{"rank": 0}, {"rank": 1}]}))
+
+    page = write_report(tmp_path).read_text()
+
+    row = page.partition("Behind the others")[2].partition("</tbody>")[0]
+    assert re.findall(r">([^<>]+)</t[dh]>", row)[-4:] == ["1.62", "50%", "40", "70"]
+    assert "rank 1" in row

@@ -1,6 +1,7 @@
 """A training on several processes: killed, stopped, started otherwise, it ends with the same."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 
 from zafu.artifact import digest_file, read_json
+from zafu.errors import Refused
 from zafu.layout import Layout
 from zafu.nets.decoder import Decoder
+from zafu.parallel.local import elastic
 from zafu.parallel.world import World
 from zafu.pipeline import load_model, prepared
 from zafu.recipe import Recipe
+from zafu.source import parse_yaml
+from zafu.track import metrics
 from zafu.verify import compared, plain, traced, write
 
 RECIPE = """\
@@ -100,23 +105,86 @@ def test_ctrl_c_saves_and_ends_all_and_another_layout_goes_on(folder: Path) -> N
     assert isinstance(load_model(folder / "moved" / "model")[0], Decoder)
 
 
-def test_torchs_launcher_does_the_same(folder: Path) -> None:
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [
-        "-m",
-        "zafu",
-        "train",
-        "small.yaml",
-        "layout.shard=2",
-        "--out",
-        "launched",
-        "--quiet",
-    ]
+def agent(folder: Path, *words: str, options: tuple[str, ...]) -> subprocess.Popen[str]:
+    """torch's elastic launcher with `zafu train`."""
+    command = ["-m", "torch.distributed.run", *options, "-m", "zafu", "train", "small.yaml"]
+    return subprocess.Popen(
+        [sys.executable, *command, *words, "--quiet"],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+    )
 
-    subprocess.run([sys.executable, "-m", *launcher, *command], cwd=folder, check=True, timeout=200)
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes under /proc")
+def test_torchs_launcher_starts_again_what_was_killed(folder: Path) -> None:
+    options = ("--standalone", "--nproc-per-node=2", "--max-restarts=2")
+    process = agent(folder, "layout.shard=2", "--out", "launched", options=options)
+    saved(process, folder / "launched")
+    os.kill(children(process)[1], 9)
+
+    done(process)
 
     weights = "model/model.safetensors"
     assert digest_file(folder / "launched" / weights) == digest_file(folder / "whole" / weights)
+    assert losses(folder / "launched") == losses(folder / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes under /proc")
+def test_a_machine_is_lost_and_the_others_go_on_with_the_same_samples(folder: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    options = (
+        *("--nnodes=1:2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d"),
+        *(f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=1"),
+    )
+    settings = "--rdzv-conf=keep_alive_interval=1,keep_alive_max_attempt=2,last_call_timeout=8"
+    words = ("--elastic", "--out", "elastic")
+    first, second = (
+        agent(folder, *words, options=(*options, f"{settings},is_host={host}")) for host in (1, 0)
+    )
+    saved(first, folder / "elastic")
+    ranks = children(second)
+    second.kill()
+    second.communicate()
+
+    text = done(first)
+
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)  # they end with their launcher
+    assert "is lost" in text
+    ours, theirs = losses(folder / "elastic"), losses(folder / "whole")
+    assert ours.keys() == theirs.keys()
+    assert ours == pytest.approx(theirs, rel=1e-4)  # AdamW makes rounding large
+    judged = read_json(folder / "elastic" / "evaluation.json")["scores"]["loss"]["value"]
+    whole = read_json(folder / "whole" / "evaluation.json")["scores"]["loss"]["value"]
+    assert judged == pytest.approx(whole, rel=1e-4)
+
+
+def losses(run: Path) -> dict[int, float]:
+    """The recorded loss of each step."""
+    return {
+        row["step"]: row["loss"] for row in metrics.read(run / "metrics.jsonl") if "loss" in row
+    }  # pyright: ignore[reportReturnType]
+
+
+def test_replicas_are_as_many_as_processes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.parse(parse_yaml(RECIPE).data).at("layout.shard", 2)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(Refused, match="expected a launcher"):
+        elastic(recipe)
+
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    six = elastic(recipe)
+    monkeypatch.setenv("WORLD_SIZE", "5")
+    with pytest.raises(Refused, match=r"a multiple of 2 processes.*started 5"):
+        elastic(recipe)
+
+    assert six.layout.data == 3
+    assert six.identity() == recipe.identity()
 
 
 def test_another_number_of_processes_than_the_layout_has_is_refused(folder: Path) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
+from zafu.errors import Refused
 from zafu.layout import AXES, Layout
-from zafu.parallel.world import World
+from zafu.parallel.world import World, take_gpu
 
 
 def test_every_rank_has_its_own_place_and_finds_itself_among_its_peers() -> None:
@@ -43,3 +45,11 @@ def test_alone_nothing_is_said() -> None:
     assert world.all_of("a") == ["a"]
     assert world.add(torch.ones(1), *AXES).item() == 1
     assert world.group("data") is None
+
+
+def test_more_processes_than_gpus_on_a_machine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+
+    with pytest.raises(Refused, match=r"a GPU for each of the 2 processes.* found 1; .*=cpu"):
+        take_gpu()

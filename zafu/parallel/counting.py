@@ -104,6 +104,11 @@ class Counting(TorchDispatchMode):
         spoken.seconds += perf_counter() - begun
         return self._timed(out, spoken) if self.waits else out
 
+    @property
+    def waited(self) -> float:
+        """Seconds for which this rank waited for others; known after `end`, on a CPU."""
+        return sum(spoken.seconds for spoken in self.spoken.values())
+
     def weigh(self, model: nn.Module) -> None:
         """Note how large the parameters and gradients are that are there."""
         self.parameters = size_of(model.parameters())

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from zafu.errors import LostRank
+from zafu.errors import LostRank, Refused
+from zafu.recipe import Recipe
 
 GRACE = 4.5  # seconds that processes have to end after one of them has failed
 LONGEST_SAVE = 600.0  # seconds that they have after a signal
@@ -36,9 +37,29 @@ def followers() -> bool:
     return os.environ.get("RANK", "0") != "0"
 
 
+def elastic(recipe: Recipe) -> Recipe:
+    """The recipe with as many replicas as the launcher's processes allow; the rest is as it was.
+
+    Raises Refused without a launcher, or for a number of processes that the other degrees do not
+    divide, and RecipeError if the recipe cannot have so many replicas.
+    """
+    started, layout = int(os.environ.get("WORLD_SIZE", "0")), recipe.layout
+    others = layout.world // layout.data
+    if not started:
+        raise Refused("--elastic: expected a launcher such as torchrun; else set layout.data")
+    if started % others:
+        expected = f"a multiple of {others} processes, which one replica takes"
+        raise Refused(f"--elastic: expected {expected}; the launcher started {started}")
+    return recipe.at("layout.data", started // others)
+
+
 def end_with_launcher() -> None:
-    """Let the kernel end this process when the one that started it ends, however it does."""
-    if sys.platform == "linux" and os.environ.get("ZAFU_LAUNCHER") == str(os.getppid()):
+    """Let the kernel end this process when the one that started it ends, however it does.
+
+    torch's elastic launcher leaves its processes alive where it is killed itself.
+    """
+    ours = os.environ.get("ZAFU_LAUNCHER") == str(os.getppid())
+    if sys.platform == "linux" and (ours or "TORCHELASTIC_RUN_ID" in os.environ):
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
+from zafu.errors import Refused
 from zafu.layout import AXES, Layout
 from zafu.parallel.watch import Watch, watching
 
@@ -86,8 +88,7 @@ class World:
 
     def wait(self) -> None:
         """Return when every process has come here."""
-        if not self.alone:
-            dist.barrier(group=self.group(*AXES))
+        self.add(torch.zeros(1), *AXES)
 
     def beside(self, patience: timedelta) -> World:
         """This place again, with which a thread can speak while others compute; on the CPU.
@@ -145,13 +146,17 @@ def joined(
 ) -> Generator[World]:
     """The world that the launcher's environment describes; alone where the layout is of one.
 
-    RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are those of torch's elastic launcher. With a
-    folder of `logs` ranks watch each other, and LostRank is raised where one is gone.
+    RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are those of torch's elastic launcher, LOCAL_RANK
+    is the number of this process's GPU. With a folder of `logs` ranks watch each other, and
+    LostRank is raised where one is gone. Raises Refused where processes are more than GPUs.
     """
     if layout.world == 1:
         yield World(layout)
         return
-    backend = "nccl" if device is not None and device.type == "cuda" else "gloo"
+    backend = "gloo"
+    if device is not None and device.type == "cuda":
+        take_gpu()
+        backend = "cpu:gloo,cuda:nccl"  # votes and what is said as text stay in main memory
     store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
@@ -167,3 +172,14 @@ def joined(
             world.wait()  # the store lives as long as somebody speaks to it
     finally:
         dist.destroy_process_group()
+
+
+def take_gpu() -> None:
+    """Let `cuda` mean the GPU of this process's own; raises Refused if there are too few."""
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if here > gpus:
+        raise Refused(
+            f"layout: expected a GPU for each of the {here} processes here, found {gpus}; "
+            "start fewer, or set fit.device=cpu"
+        )
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

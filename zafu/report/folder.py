@@ -52,6 +52,7 @@ class Folder:
     card: dict[str, Any]
     samples: list[dict[str, Any]]
     costs: dict[str, Any]  # of the layout, where there was more than one process
+    slow: list[tuple[float, dict[str, Any]]]  # after which step which process was behind the others
     columns: dict[str, np.ndarray]  # of training steps, each (rows,) float64; NaN where absent
     evaluations: list[Evaluation]
     spent: dict[str, float]  # seconds of rows that are no step: "save", "evaluate"
@@ -76,6 +77,7 @@ def read(run: Path) -> Folder:
         card=mapping(_json(run / "model" / "card.json", faults)),
         samples=mappings(_json(run / "samples.json", faults)),
         costs=mapping(_json(run / "costs.json", faults)),
+        slow=[(row["step"], there) for row in rows for there in mappings(row.get("slow"))],
         columns=_columns([row for row in rows if "loss" in row and "scores" not in row]),
         evaluations=[_evaluation(row) for row in rows if "scores" in row],
         spent={

@@ -28,6 +28,7 @@ def layout(folder: Folder) -> Element | None:
         h("h2", "What the layout cost"),
         h("p.lead", said),
         _traffic(ranks),
+        _slow(folder),
         h("div.grid", _memory(ranks), _time(folder, ranks)),
     )
 
@@ -48,6 +49,22 @@ def _traffic(ranks: list[dict[str, Any]]) -> Element | None:
     heads = ["Along", "Sent", "Theory", "Ratio", "Messages", "Theory", "Waiting"]
     caption = "What one rank sends in one step; waiting is the mean share of the step"
     return tables.table(caption, heads, rows, numbers=6) if rows else None
+
+
+def _slow(folder: Folder) -> Element | None:
+    """Who took longer than the others for the same work, and when that was first and last seen."""
+    rows: list[list[Child]] = []
+    ranks = {number(there.get("rank")) for _, there in folder.slow}
+    for rank in sorted(filter(math.isfinite, ranks)):
+        found = [(step, there) for step, there in folder.slow if there.get("rank") == rank]
+        times, data = (
+            max(number(there.get(key)) for _, there in found) for key in ("times", "data")
+        )
+        seen = [short(found[0][0]), short(found[-1][0])]
+        rows.append([h("span", f"rank {short(rank)}"), f"{times:.2f}", f"{data:.0%}", *seen])
+    heads = ["Behind the others", "Times as long", "For samples", "First step", "Last step"]
+    caption = "Processes that take longer than others for the same work, at the worst"
+    return tables.table(caption, heads, rows, numbers=4) if rows else None
 
 
 def _memory(ranks: list[dict[str, Any]]) -> Element:
