@@ -6,6 +6,7 @@ ZafuError                 exit code 1: the run failed
 ├── DiskFull              a folder could not be written; what was there before is whole
 ├── LostRank              exit code 69: another process of the layout is gone or does not answer
 ├── Diverged              copies of the same weights are not equal any more
+├── Mismatch              an export answers otherwise than its model; nothing was published
 ├── Damaged               a stored file is not what was written
 └── Refused               exit code 2: the request cannot be carried out as it stands
     ├── RecipeError       a recipe has faults: all of them in one list
@@ -44,6 +45,10 @@ class LostRank(ZafuError):
 
 class Diverged(ZafuError):
     """Processes that hold the same weights have different bits; nothing of it was saved."""
+
+
+class Mismatch(ZafuError):
+    """What was exported answers otherwise than the model; nothing was published."""
 
 
 class Damaged(ZafuError):

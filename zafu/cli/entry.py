@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": "judge a finished model on a split or on a file of yours",
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",
+    "export": "write a finished model for another system, and compare its answers",
     "report": "write one HTML page about a run",
     "schema": "print the JSON Schema of recipes, for editors",
     "list": "list techniques: optimizers, schedules, models, data, …",
