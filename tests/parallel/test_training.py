@@ -12,6 +12,7 @@ import pytest
 
 from zafu.artifact import digest_file, read_json
 from zafu.errors import Refused
+from zafu.launch import Job, ray
 from zafu.layout import Layout
 from zafu.nets.decoder import Decoder
 from zafu.parallel.local import elastic
@@ -130,6 +131,30 @@ def test_torchs_launcher_starts_again_what_was_killed(folder: Path) -> None:
     weights = "model/model.safetensors"
     assert digest_file(folder / "launched" / weights) == digest_file(folder / "whole" / weights)
     assert losses(folder / "launched") == losses(folder / "whole")
+
+
+@pytest.mark.slow
+def test_ray_trains_on_two_workers(folder: Path) -> None:
+    """What `zafu launch ray` submits, on a cluster that Ray starts on this machine."""
+    pytest.importorskip("ray")
+    job = Job("r", ("train", "small.yaml", "layout.shard=2", "--out", "on-ray"), nodes=1, gpus=2)
+    words = ray(job)
+    told = words[words.index("zafu.launch_on_ray") + 1 :]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where `python` is ours
+    share = {"--gpus": "0", "--cpus": "0.5", "--folder": str(folder)}
+    for option, value in share.items():
+        told[told.index(option) + 1] = value
+
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "zafu.launch_on_ray", *told],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path},
+        check=True,
+        timeout=200,
+    )
+
+    weights = "model/model.safetensors"
+    assert digest_file(folder / "on-ray" / weights) == digest_file(folder / "whole" / weights)
 
 
 @pytest.mark.slow
