@@ -1,30 +1,30 @@
 """Pace: names a process that takes longer for its share of a step than those that do the same.
 
 All processes of a layout end a step together, so the time of a step does not tell who is slow. What
-tells is the time that each does not wait for others: it is measured in every few steps, by the
-means of `counting`. One slow processor, cooler or disk slows down all others (Dean & Barroso, 2013,
-doi:10.1145/2408776.2408794; Lin et al., 2025, arXiv:2505.05713).
+tells is the time for which each does not wait for others; to measure it makes a step slower by up
+to a third. So a few steps in a row are measured at first, then when steps take more or less time
+than before, and once in a long while. One slow processor, cooler or disk slows down all others
+(Dean & Barroso, 2013, doi:10.1145/2408776.2408794; Lin et al., 2025, arXiv:2505.05713).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from itertools import count
-from typing import Any, NamedTuple, Protocol, TypeVar, final
+from collections.abc import Callable, Generator, Iterator
+from itertools import islice
+from statistics import median
+from typing import NamedTuple, Protocol, TypeVar, final
 
 import numpy as np
+import torch
 
-from zafu.layout import Layout
+from zafu.layout import AXES, Layout
 from zafu.parallel.counting import Counting
 from zafu.parallel.world import World
 
-EVERY = 5  # steps of which one is measured, at the least
-TOLD = 2  # measured steps after which processes tell each other
-SAMPLES = 8  # newest measured steps that are looked at: of 40 steps
-MEASURING = 6e-6  # seconds for each operation of a measured step
-SHARE = 0.01  # of all time that measuring may take
+STEPS = 8  # in a row that are measured, or looked at from without
+CHANGED = 1.15  # times the time of a step as before, or its inverse, after which is measured again
+SHARE = 0.01  # of all time that measuring may take where nothing changes
 SLOW = 1.25  # times as long as others; by chance processes of a busy machine differ by less
 
 
@@ -56,13 +56,12 @@ class Slow(NamedTuple):
 
 @final
 class Pace:
-    """What all processes found about themselves of late, and who is behind."""
+    """What processes found about themselves, and who is behind."""
 
     def __init__(self, layout: Layout, uneven: float = 1.0) -> None:
         """`uneven` is the largest share of a batch over the smallest, >= 1."""
         self._limit = SLOW * uneven
         self._usual: np.ndarray | None = None  # seconds at first, where nobody does the same work
-        self._recent = np.zeros((layout.world, 0, 2))
         stages = [layout.place(rank)["pipeline"] for rank in range(layout.world)]
         alike = [[r for r, other in enumerate(stages) if other == mine] for mine in stages]
         self._alone = min(map(len, alike)) == 1
@@ -73,16 +72,13 @@ class Pace:
         ]
 
     def slow(self, told: np.ndarray) -> list[Slow]:
-        """Who is slow by now, most first; `told` are new steps, `(ranks, steps, 2)`.
+        """Who is slow by now, most first; `told` are measured steps, `(ranks, steps, 2)`.
 
         Of each there are the seconds that a rank did not wait for others, and how many of these for
         samples. Where stages of a pipeline have one process each, their work differs: then a change
-        since the first steps counts, and not the time itself.
+        since they were first measured counts, and not the time itself.
         """
-        self._recent = np.concatenate([self._recent, told], axis=1)[:, -SAMPLES:]
-        own, data = self._recent[..., 0], self._recent[..., 1]
-        if own.shape[1] < SAMPLES:
-            return []
+        own, data = told[..., 0], told[..., 1]
         if self._alone and self._usual is None:
             self._usual = np.median(own, axis=1, keepdims=True)
         pace = own if self._usual is None else own / self._usual
@@ -95,13 +91,36 @@ class Pace:
         return sorted(found, key=lambda slow: -slow.times)
 
 
+@final
+class Due:
+    """When steps are to be measured: the first process decides."""
+
+    def __init__(self) -> None:
+        self._before = 0.0  # median seconds of a step before the last were measured; 0: none were
+        self._left = 0.0  # steps until they are measured in any case
+
+    def now(self, seconds: list[float]) -> bool:
+        """Whether to measure after steps that took so long."""
+        self._left -= len(seconds)
+        usual = median(seconds)
+        changed = not self._before or not 1 / CHANGED < usual / self._before < CHANGED
+        if due := changed or self._left <= 0:
+            self._before = usual
+        return due
+
+    def measured(self, seconds: list[float]) -> None:
+        """The measured steps took so long."""
+        lost = len(seconds) * max(0.0, median(seconds) / self._before - 1)  # in steps
+        self._left = max(STEPS, lost / SHARE)
+
+
 S = TypeVar("S", bound=Made)
 
 
 def paced(
     steps: Iterator[S], world: World, said: Callable[[S, list[Slow]], None], uneven: float = 1.0
 ) -> Iterator[S]:
-    """The same steps; every few of them `said` hears who is slow, the same on all processes.
+    """The same steps; now and then `said` hears who is slow, the same on all processes.
 
     Waiting is known on a CPU only: elsewhere, and for one process, nothing is measured. Nor is it
     where `uneven` is infinite.
@@ -109,27 +128,36 @@ def paced(
     if world.alone or world.device.type != "cpu" or math.isinf(uneven):
         yield from steps
         return
-    pace, every, operations = Pace(world.layout, uneven), EVERY, 0
-    own: list[tuple[float, float]] = []
-    for number in count(1):
-        counting = Counting(world) if number % every == 0 else None
-        with counting or nullcontext():
+    pace, due = Pace(world.layout, uneven), Due()
+    while len(seconds := (yield from _passed(steps))) == STEPS:
+        if not world.add(torch.tensor([float(due.now(seconds))]) * (world.rank == 0), *AXES):
+            continue
+        found = yield from _measured(steps, world)
+        if len(found) < STEPS:
+            return
+        due.measured([step.seconds for step, _ in found])
+        own = [[step.seconds - waited, step.seconds_data] for step, waited in found]
+        said(found[-1][0], pace.slow(np.array(world.all_of(own))))
+
+
+def _passed(steps: Iterator[S]) -> Generator[S, None, list[float]]:
+    """Some steps; the seconds of each."""
+    seconds: list[float] = []
+    for step in islice(steps, STEPS):
+        seconds.append(step.seconds)
+        yield step
+    return seconds
+
+
+def _measured(steps: Iterator[S], world: World) -> Generator[S, None, list[tuple[S, float]]]:
+    """Some steps; each with the seconds that this process waited for others."""
+    found: list[tuple[S, float]] = []
+    while len(found) < STEPS:
+        with Counting(world) as counting:
             step = next(steps, None)
         if step is None:
-            return
-        if counting:
-            counting.end()
-            operations = max(operations, counting.operations)
-            own.append((step.seconds - counting.waited, step.seconds_data))
-        if len(own) == TOLD:
-            heard = world.all_of([own, operations, step.seconds])
-            said(step, pace.slow(np.array([there for there, *_ in heard])))
-            every, own = _interval(heard), []
+            break
+        counting.end()
+        found.append((step, counting.waited))
         yield step
-
-
-def _interval(heard: Sequence[Any]) -> int:
-    """Steps of which one is to be measured, so that this costs little."""
-    cost = max(operations for _, operations, _ in heard) * MEASURING
-    shortest = min(seconds for *_, seconds in heard)
-    return max(EVERY, math.ceil(cost / (SHARE * shortest)))
+    return found
