@@ -80,11 +80,23 @@ def test_steps_are_measured_at_first_when_they_change_and_seldom_in_between() ->
     for seconds in [1.0, *[1.03, 0.97] * 20, slower, slower]:
         found.append(due.now([seconds] * STEPS))
         if found[-1]:
-            due.measured([1.3 * seconds] * STEPS)
+            due.measured([1.3 * seconds] * STEPS, doubtful=False)
 
     rare = 0.3 * STEPS / SHARE / STEPS  # looks until a third more time is a hundredth of all
     assert [at for at, now in enumerate(found) if now] == [0, pytest.approx(rare, abs=1), 41]
     assert 0.3 / found.index(True, 1) <= 1.05 * SHARE
+
+
+def test_where_somebody_may_be_slow_is_measured_again_but_not_for_ever() -> None:
+    pace, due, found = Pace(Layout(data=2)), Due(), list[bool]()
+    told = np.ones((2, STEPS, 2)) * [[[1.2, 0]], [[1.0, 0]]]
+    for _ in range(6):
+        found.append(due.now([1.0] * STEPS))
+        if found[-1]:
+            assert pace.slow(told) == []
+            due.measured([1.3] * STEPS, doubtful=pace.doubtful)
+
+    assert found == [True, True, True, False, False, False]
 
 
 def test_unequal_shares_of_a_batch_are_no_fault() -> None:

@@ -26,6 +26,7 @@ STEPS = 8  # in a row that are measured, or looked at from without
 CHANGED = 1.15  # times the time of a step as before, or its inverse, after which is measured again
 SHARE = 0.01  # of all time that measuring may take where nothing changes
 SLOW = 1.25  # times as long as others; by chance processes of a busy machine differ by less
+DOUBTFUL, AGAIN = 1.12, 2  # times as long, where nobody is named; how often to measure then again
 
 
 class Made(Protocol):
@@ -61,6 +62,7 @@ class Pace:
     def __init__(self, layout: Layout, uneven: float = 1.0) -> None:
         """`uneven` is the largest share of a batch over the smallest, >= 1."""
         self._limit = SLOW * uneven
+        self.doubtful = False  # whether somebody was slower than chance explains, but not named
         self._usual: np.ndarray | None = None  # seconds at first, where nobody does the same work
         stages = [layout.place(rank)["pipeline"] for rank in range(layout.world)]
         alike = [[r for r, other in enumerate(stages) if other == mine] for mine in stages]
@@ -82,12 +84,14 @@ class Pace:
         if self._alone and self._usual is None:
             self._usual = np.median(own, axis=1, keepdims=True)
         pace = own if self._usual is None else own / self._usual
-        found: list[Slow] = []
+        found, self.doubtful = list[Slow](), False
         for rank, peers in enumerate(self._peers):
             times = pace[rank] / np.median(pace[peers], axis=0)
             if np.quantile(times, 1 / 4) > self._limit:  # three of four steps say so
                 share = data[rank].sum() / own[rank].sum()
                 found.append(Slow(rank, float(np.median(times)), float(share)))
+            elif np.median(times) > self._limit / SLOW * DOUBTFUL:
+                self.doubtful = True
         return sorted(found, key=lambda slow: -slow.times)
 
 
@@ -98,6 +102,7 @@ class Due:
     def __init__(self) -> None:
         self._before = 0.0  # median seconds of a step before the last were measured; 0: none were
         self._left = 0.0  # steps until they are measured in any case
+        self._again = 0  # times that they were measured in a row, for doubts
 
     def now(self, seconds: list[float]) -> bool:
         """Whether to measure after steps that took so long."""
@@ -108,10 +113,11 @@ class Due:
             self._before = usual
         return due
 
-    def measured(self, seconds: list[float]) -> None:
-        """The measured steps took so long."""
+    def measured(self, seconds: list[float], *, doubtful: bool) -> None:
+        """The measured steps took so long; whether somebody may be slow."""
+        self._again = self._again + 1 if doubtful and self._again < AGAIN else 0
         lost = len(seconds) * max(0.0, median(seconds) / self._before - 1)  # in steps
-        self._left = max(STEPS, lost / SHARE)
+        self._left = 0.0 if self._again else max(STEPS, lost / SHARE)
 
 
 S = TypeVar("S", bound=Made)
@@ -135,9 +141,10 @@ def paced(
         found = yield from _measured(steps, world)
         if len(found) < STEPS:
             return
-        due.measured([step.seconds for step, _ in found])
         own = [[step.seconds - waited, step.seconds_data] for step, waited in found]
-        said(found[-1][0], pace.slow(np.array(world.all_of(own))))
+        slow = pace.slow(np.array(world.all_of(own)))
+        due.measured([step.seconds for step, _ in found], doubtful=pace.doubtful)
+        said(found[-1][0], slow)
 
 
 def _passed(steps: Iterator[S]) -> Generator[S, None, list[float]]:
