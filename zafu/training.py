@@ -151,7 +151,8 @@ def build(
 
         with torch.device("meta"):
             names = recipe.model.build(signature)
-        spread = Ranks(model, world, recipe.task, looked_at_whole(spec.optimizer, groups))
+        whole, narrow = looked_at_whole(spec.optimizer, groups), spec.precision == "fp16"
+        spread = Ranks(model, world, recipe.task, whole, narrow=narrow)
         model = spread.model
     if spec.compile:
         spread.compile(model)

@@ -31,6 +31,13 @@ from zafu.run import environment
 HERE = Path(__file__).parent
 LAYOUTS = ("layout.data=2", "layout.shard=2", "layout.pipeline=2", "layout.tensor=2")
 SAVE_SECONDS = 0.04  # about the time in which a save can be hit
+ONCE = """
+import sys
+from pathlib import Path
+from zafu.parallel import local
+out, *words = sys.argv[1:]
+sys.exit(local.run(2, words, logs=Path(out) / "ranks", restarts=0))
+"""
 RECIPE = """\
 task: language-modeling
 data: {kind: text, files: ["stdlib:asyncio/*.py"], context: 32, tokenizer: {kind: bpe, vocab: 300}}
@@ -51,14 +58,18 @@ evaluate: {baselines: [], during: 64}
 """
 
 
-def start(recipe: Path, out: Path, layout: str) -> subprocess.Popen[str]:
-    """The training, with all that it says in one pipe."""
+def start(
+    recipe: Path, out: Path, layout: str, *, once: bool = False, **told: str
+) -> subprocess.Popen[str]:
+    """The training, with all that it says in one pipe; `once`: nothing is started again."""
+    command = ["-c", ONCE, str(out)] if once else ["-m", "zafu"]
+    words = ["train", str(recipe), layout, "--out", str(out), "--quiet"]
     return subprocess.Popen(
-        [sys.executable, "-m", "zafu", "train", recipe, layout, "--out", out, "--quiet"],
+        [sys.executable, *command, *words],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **told},
     )
 
 
