@@ -73,7 +73,7 @@ def proved(row: str, folder: Path) -> Proof:
     seconds = time.perf_counter() - begun
     processes = re.search(r"^(\d+) processes", done.stdout, re.M)
     comparisons = re.search(r"^(\d+) comparisons", done.stdout, re.M)
-    worst = re.search(r"^(\w+) +(\S+e\S+) +(\S+e\S+) ", done.stdout, re.M)
+    worst = re.search(r"^([a-z_]+) +([0-9.]+e-\d+) +(\de-\d+) ", done.stdout, re.M)
     if done.returncode not in (0, 1) or not (processes and comparisons and worst):
         raise SystemExit(f"{row}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     what, difference, limit = worst.groups()

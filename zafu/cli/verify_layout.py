@@ -58,8 +58,10 @@ def _shown(found: list[Difference], layout: Layout) -> int:
     from zafu.verify import LIMITS, STEPS
 
     wrong = [d for d in found if d.beyond]
-    degrees = {name: value for name, value in layout.dump().items() if value not in (1, None)}
-    print(f"{layout.world} processes ({degrees}) against one: {STEPS} steps of SGD in fp32")
+    usual = Layout().dump()
+    given = [f"{name}={value}" for name, value in layout.dump().items() if value != usual[name]]
+    told = f"{layout.world} processes ({', '.join(given)})"
+    print(f"{told} against one: {STEPS} steps of SGD in fp32")
     print(f"{'':11}{'relative':>10}{'limit':>9}  step rank  name")
     for d in found[:SHOWN]:
         print(f"{d.what:11}{d.relative:10.1e}{LIMITS[d.what]:9.0e}{d.step:6}{d.rank:5}  {d.name}")
