@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,10 +100,15 @@ def _carried(ray: Any, actors: list[Any], words: list[str], share: Share) -> int
     actors, (address, port) = [actors[i] for i in order], places[order[0]]
     common = {"WORLD_SIZE": str(len(actors)), "MASTER_ADDR": address, "MASTER_PORT": str(port)}
     alone = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}  # Ray shows a process its own GPU alone
+    beside = Counter(machine for machine, _ in places)
+    told = [
+        {**common, **alone, "RANK": str(rank), "ZAFU_BESIDE": str(beside[places[i][0]])}
+        for rank, i in enumerate(order)
+    ]
     ray.get(
         [
-            actor.start.remote(words, {**common, **alone, "RANK": str(rank)}, share.folder)
-            for rank, actor in enumerate(actors)
+            actor.start.remote(words, own, share.folder)
+            for actor, own in zip(actors, told, strict=True)
         ]
     )
     with stoppable() as stop:

@@ -68,6 +68,7 @@ class Step(NamedTuple):
     seconds: float
     seconds_data: float
     seconds_update: float
+    spent: float  # seconds of the budget, the same on all ranks
 
 
 class Objective(NamedTuple):
@@ -145,7 +146,8 @@ def updates(
         progress.step += 1
         progress.samples += len(ids)
         end = perf_counter()
-        progress.seconds += objective.spread.firsts(end - begin) if spec.seconds else end - begin
+        spent = objective.spread.firsts(end - begin) if spec.seconds else end - begin
+        progress.seconds += spent
         yield Step(
             number=progress.step,
             loss=mean,
@@ -157,6 +159,7 @@ def updates(
             seconds=end - begin,
             seconds_data=waited,
             seconds_update=end - before_update,
+            spent=spent,
         )
 
 

@@ -181,8 +181,11 @@ def prepared(
     engine: Engine | None = None,
     say: Callable[[str], None] = lambda _: None,
     stopped: Callable[[], str] = lambda: "",
+    trusted: bool = False,
 ) -> Path:
     """The folder of this recipe's prepared data, made if it is not there or not whole.
+
+    `trusted`: one that is there is not verified, as another process of the layout does that.
 
     `engine` does the pieces of it (default: a pool of processes), `say` hears how far it is, and
     `stopped` gives the signal that asks to stop: what is done is then kept, and Interrupted raised.
@@ -205,7 +208,8 @@ def prepared(
     with artifact.taking_turns(runs / "data" / f".{folder.name}.lock"):
         if folder.is_dir():
             try:
-                verify(folder)
+                if not trusted:
+                    verify(folder)
             except Damaged:
                 pass  # it is a cache: made again below
             else:

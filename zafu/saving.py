@@ -25,6 +25,8 @@ from zafu.layout import Layout
 from zafu.parallel.world import World
 
 MEMORY, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+BESIDE = "ZAFU_BESIDE"  # how many processes a machine has, where LOCAL_WORLD_SIZE does not say so
 SMALL = 4_000_000  # bytes of a state for which training waits: some hundredths of a second
 SHARE = 0.5  # of the free memory that copies may take: the next step needs some as well
 
@@ -57,8 +59,9 @@ class Saving:
         """Whether there is memory for a copy of these."""
         if len(self._copies) == len(boxes):
             return True
-        needed = sum(box.tensor.nbytes for box in boxes)
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.world.layout.world))
+        needed = sum(_kept(box.tensor) for box in boxes)
+        told = (os.environ.get(name) for name in (BESIDE, "LOCAL_WORLD_SIZE"))
+        here = int(next(filter(None, told), self.world.layout.world))
         free = free_memory()
         return free is None or needed * here <= free * SHARE
 
@@ -105,17 +108,39 @@ class Saving:
         return save.behind.exception() if save else None
 
 
+def _kept(tensor: Tensor) -> int:
+    """Bytes of a copy: what a GPU copies to is rounded up to a power of two."""
+    return 1 << (tensor.nbytes - 1).bit_length() if tensor.is_cuda else tensor.nbytes
+
+
 def free_memory() -> int | None:
-    """Bytes that this process can still take, by its machine and its group; None: not known."""
+    """Bytes that this process can still take, by its machine and its groups; None: not known."""
     try:
         lines = MEMORY.read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration):
         return None
+    limits = (_left(group) for group in _groups())
+    return min([free, *(left for left in limits if left is not None)])
+
+
+def _groups() -> list[Path]:
+    """The folders of this process's control group (v2) and of those that it lies in."""
     try:
-        most, used = ((GROUP / f"memory.{name}").read_text() for name in ("max", "current"))
-        rows = (GROUP / "memory.stat").read_text().splitlines()
+        lines = OWN.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    parts = [part for part in own.split("/") if part]
+    return [GROUP.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
+
+
+def _left(group: Path) -> int | None:
+    """Bytes that a group can still take; None: it has no limit, or there is none of this name."""
+    try:
+        most, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+        rows = (group / "memory.stat").read_text().splitlines()
         files = next(int(row.split()[1]) for row in rows if row.startswith("inactive_file "))
-        return min(free, int(most) - int(used) + files)
-    except (OSError, StopIteration, ValueError):  # no such group, or "max": no limit
-        return free
+        return int(most) - int(used) + files
+    except (OSError, StopIteration, ValueError):  # "max": no limit
+        return None

@@ -31,7 +31,7 @@ from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
-from zafu.parallel import counting, digest
+from zafu.parallel import counting, digest, together
 from zafu.parallel.digest import Replicas
 from zafu.parallel.pace import Slow, paced
 from zafu.parallel.schedules import bubble
@@ -471,12 +471,17 @@ def _begin_save(session: Session, moment: checkpoint.Moment, begun: float, waite
     facts = {"recipe": run.recipe.identity(), "data": state.data}
     pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
 
-    def write() -> None:
-        session.metrics.sync()
-        checkpoint.publish(run.checkpoints, moment, session.saving.world, **facts)
+    world = session.saving.world
+
+    def tidy() -> None:
         if session.first:
             checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
             run.say("running", step=state.progress.step, seconds=state.progress.seconds)
+
+    def write() -> None:  # what fails in one process is heard by all
+        together.agreed(world, session.metrics.sync)
+        checkpoint.publish(run.checkpoints, moment, world, **facts)
+        together.agreed(world, tidy)
 
     session.saved, session.saved_at = asdict(state), perf_counter()
     return session.saving.begin(
@@ -536,7 +541,7 @@ def evaluation_due(session: Session, step: Step) -> bool:
     if total:
         before = (progress.samples - step.samples) / total
     else:
-        before = (progress.seconds - step.seconds) / (spec.seconds or math.inf)
+        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
     return math.floor(after * EVALUATIONS) > math.floor(before * EVALUATIONS)
 
 

@@ -183,5 +183,5 @@ def rank_of(recipe: Recipe, data: Path, folder: Path) -> None:
     from zafu.parallel.world import joined
 
     with ExitStack() as stack:
-        world = stack.enter_context(joined(recipe.layout))
+        world = stack.enter_context(joined(recipe.layout, logs=folder / "ranks"))
         write(traced(recipe, data, world), folder, world.rank)

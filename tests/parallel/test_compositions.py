@@ -13,11 +13,14 @@ from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from zafu.artifact import read_json
 from zafu.layout import Layout
 from zafu.optim.contract import Optimizer
 from zafu.parallel.world import World, connected
 from zafu.recipe import Recipe
-from zafu.run import prepared
+from zafu.run import Run, prepared
+from zafu.signature import Signature
+from zafu.training import build
 from zafu.verify import Difference, Trace, compared, traced, write
 
 RECIPE: dict[str, Any] = {
@@ -211,6 +214,74 @@ def test_every_optimizer_moves_cut_matrices_as_it_moves_whole_ones(
     found = spread(layout, optimizer=optimizer, average=None, penalties=[])
 
     near(found, ADAPTIVE)
+
+
+@pytest.mark.parametrize("kind", ["adafactor", "muon"])
+@pytest.mark.parametrize("layout", [CROSSED[2], {**PIPELINE, "shard": 2}], ids=json.dumps)
+def test_a_tied_tensor_that_is_moved_whole_counts_once_in_norms(
+    spread: Callable[..., Found], layout: dict[str, Any], kind: str
+) -> None:
+    """The recipe's clipping makes of a wrong norm wrong weights."""
+    optimizer = {"kind": kind, "lr": 1e-3}
+
+    near(spread(layout, optimizer=optimizer, average=None, penalties=[]), ADAPTIVE)
+
+
+def with_frozen_blocks(rank: int, recipe: dict[str, Any], data: str) -> dict[str, float]:
+    """What is measured of the weights, where all matrices of the first stage are frozen."""
+    wanted = Recipe.parse(recipe)
+    signature = Signature.parse(read_json(Path(data) / "signature.json"))
+    with connected(wanted.layout, rank) as world:
+        _, update, _ = build(Run(Path(data), wanted), signature, world)
+        return update.measurements()
+
+
+def test_a_stage_whose_matrices_are_frozen_takes_part_in_measuring_weights(
+    worlds: Callable[[int], Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    patterns = ("*embed*", "*layers.0.*proj*", "*layers.1.*proj*")
+    groups = [{"match": pattern, "lr_scale": 0} for pattern in patterns]
+    optimizer = {"kind": "sgd", "lr": 0.1, "groups": groups}
+    alone = {**RECIPE, "fit": {**RECIPE["fit"], "optimizer": optimizer}}
+    alone["model"] = {**RECIPE["model"], "tied": False}
+    data = str(prepared(Recipe.parse(alone), tmp_path_factory.getbasetemp()))
+
+    found = worlds(2)(with_frozen_blocks, recipe={**alone, "layout": PIPELINE}, data=data)
+
+    expected = with_frozen_blocks(0, alone, data)
+    assert found == [pytest.approx(expected)] * 2
+    assert expected["weight_norm"] > 1
+
+
+def masks(rank: int, recipe: dict[str, Any], data: str) -> list[int]:
+    """A number for each dropout mask of a step."""
+    wanted, found = Recipe.parse(recipe), list[int]()
+
+    class Drawn(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if func.overloadpacket.__name__ in ("bernoulli_", "native_dropout"):
+                mask = out[1] if isinstance(out, tuple) else out
+                found.append(hash(tuple(mask.flatten().tolist())))
+            return out
+
+    with connected(wanted.layout, rank) as world, Drawn():
+        traced(wanted, Path(data), world)
+    return found
+
+
+def test_no_two_layers_of_a_pipeline_draw_the_same_dropout(
+    worlds: Callable[[int], Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    wet = {**RECIPE, "model": {**RECIPE["model"], "dropout": 0.3}, "layout": PIPELINE}
+    wet["fit"] = {**RECIPE["fit"], "recompute": False}
+    data = str(prepared(Recipe.parse(wet), tmp_path_factory.getbasetemp()))
+
+    first, second = worlds(2)(masks, recipe=wet, data=data)
+
+    assert len({*first, *second}) == len(first) + len(second) > 20
 
 
 INTERLEAVED = {"pipeline": 2, "microbatches": 4, "schedule": "interleaved"}

@@ -23,7 +23,7 @@ from zafu.optim.penalties import L1
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
 from zafu.optim.schedules import Constant
-from zafu.parallel.ranks import Ranks
+from zafu.parallel.ranks import Ranks, staged
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
 from zafu.task import LanguageModeling
@@ -229,6 +229,13 @@ def test_every_optimizer_moves_shards_as_it_moves_the_whole(
     for found in worlds(2)(against_one, **told):
         assert found["numbers"] <= 1e-4
         assert found["weights"] <= 2e-3  # adaptive steps divide by numbers near 0
+
+
+def test_a_stage_without_parameters_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.ReLU(), nn.Identity())
+
+    with pytest.raises(Refused, match="stage 1 of 2 would have no parameters"):
+        staged(model, World(Layout(pipeline=2), rank=1))
 
 
 def test_a_norm_over_the_batch_is_refused() -> None:

@@ -13,10 +13,10 @@ import torch.distributed as dist
 from zafu import checkpoint, saving, training
 from zafu.artifact import verify
 from zafu.checkpoint import State
-from zafu.errors import NonFinite
+from zafu.errors import DiskFull, NonFinite
 from zafu.layout import Layout
 from zafu.loop import Objective, Progress
-from zafu.parallel.world import World
+from zafu.parallel.world import World, connected
 from zafu.recipe import Recipe
 from zafu.run import Run
 from zafu.saving import Saving
@@ -122,28 +122,69 @@ def test_if_one_rank_cannot_write_both_hear_why_and_nothing_is_there(
     assert not list(tmp_path.iterdir())
 
 
-def waits(rank: int, folder: str, short: bool) -> list[object]:
-    """Save by `training.save` where, on request, the second rank alone has no memory for a copy."""
+def deaf(rank: int, folder: str) -> list[str]:
+    """Save where the second rank cannot put its record on the disk; where the first cannot tidy."""
+    found: list[str] = []
+    for fault in ("sync", "prune"):
+        with connected(Layout(shard=2), rank) as world, pytest.MonkeyPatch.context() as patch:
+            session = _session(world, Path(folder) / fault)
+            if fault == "sync" and rank == 1:
+                patch.setattr(session.metrics, "sync", _full)
+            if fault == "prune" and rank == 0:
+                patch.setattr(checkpoint, "prune", _full)
+            training.save(session)
+            with pytest.raises(DiskFull) as caught:
+                _wait(session)
+            found.append(str(caught.value))
+            session.metrics.file.close()
+    return found
+
+
+def _wait(session: Session) -> None:
+    while session.saving.under_way:
+        training.saved(session)
+
+
+def _full(*_: object, **__: object) -> None:
+    raise DiskFull("no room for this")
+
+
+def test_what_fails_beside_the_checkpoint_in_one_rank_is_heard_by_both(
+    worlds: Callable[[int], Any], tmp_path: Path
+) -> None:
+    first, second = worlds(2)(deaf, folder=str(tmp_path))
+
+    assert [first[0], second[1]] == ["no room for this (process 1)", "no room for this (process 0)"]
+    assert [first[1], second[0]] == ["no room for this"] * 2
+
+
+def _session(world: World, folder: Path) -> Session:
+    """A session of which a state was trained, whose saves are not small."""
     recipe = Recipe.parse({**RECIPE, "layout": {"shard": 2}})
-    world = World(recipe.layout, rank)
-    world.connect()
     model, update, spread = _parts(world)
     split: Any = range(64)  # all that is asked of it is its length
     objective = Objective(model, recipe.task, split, recipe.fit, 0, None, spread)
-    state, place = State(progress=Progress(step=1)), Path(folder)
-    if short and rank == 1:
-        saving.MEMORY = place / "meminfo"
+    state = State(progress=Progress(step=1))
     saving.SMALL = 0
-    with Metrics(place / f"{rank}.jsonl") as metrics:
-        session = Session(
-            Run(place / "run", recipe), objective, update, state, metrics, Stop(), split
-        )
-        session.saving = Saving(world.beside(timedelta(seconds=60)))
+    run = Run(folder / "run", recipe)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    metrics = Metrics(folder / f"{world.rank}.jsonl")
+    session = Session(run, objective, update, state, metrics, Stop(), split)
+    session.saving = Saving(world.beside(timedelta(seconds=60)))
+    return session
+
+
+def waits(rank: int, folder: str, short: bool) -> list[object]:
+    """Save by `training.save` where, on request, the second rank alone has no memory for a copy."""
+    with connected(Layout(shard=2), rank) as world, pytest.MonkeyPatch.context() as patch:
+        session = _session(world, Path(folder))
+        if short and rank == 1:
+            patch.setattr(saving, "MEMORY", Path(folder) / "meminfo")
         training.save(session)
         begun = session.saving.under_way is not None
-        while session.saving.under_way:
-            training.saved(session)
-        agreed = spread.firsts(7.0)  # they still speak of the same
+        _wait(session)
+        agreed = session.objective.spread.firsts(7.0)  # they still speak of the same
+        session.metrics.close()
     return [begun, agreed, [note.text[:9] for note in session.notes]]
 
 
@@ -152,7 +193,6 @@ def test_ranks_wait_alike_where_one_has_no_memory_for_a_copy(
     worlds: Callable[[int], Any], tmp_path: Path, short: bool
 ) -> None:
     (tmp_path / "meminfo").write_text("MemAvailable:  1 kB\n")
-    (tmp_path / "run").mkdir()
 
     found = worlds(2)(waits, folder=str(tmp_path), short=short)
 

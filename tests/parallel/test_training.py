@@ -106,6 +106,39 @@ def test_ctrl_c_saves_and_ends_all_and_another_layout_goes_on(folder: Path) -> N
     assert isinstance(load_model(folder / "moved" / "model")[0], Decoder)
 
 
+def test_a_budget_in_seconds_is_judged_by_all_ranks_alike(folder: Path) -> None:
+    """An evaluation is due after a share of the time that the first rank has counted."""
+    budget = ("fit.steps=null", "fit.seconds=4", "fit.evaluate_every=null", "fit.save_every=null")
+    done(start(folder, "timed", "layout.data=2", *budget))
+
+    judged = [row for row in metrics.read(folder / "timed/metrics.jsonl") if "scores" in row]
+    assert len(judged) >= 9
+
+
+SLOW_END = """\
+import os, signal, time
+from zafu import checkpoint
+real = checkpoint.prune
+def prune(*words, **more):
+    time.sleep(8)
+    return real(*words, **more)
+checkpoint.prune = prune
+"""
+
+
+def test_a_first_rank_that_ends_slowly_after_a_signal_is_no_failure(folder: Path) -> None:
+    (folder / "slow_end.py").write_text(SLOW_END)
+    process = start(folder, "signalled", "layout.data=2", "plugins=[slow_end.py]", "fit.steps=5000")
+    while process.poll() is None and not (folder / "signalled/costs.json").exists():
+        time.sleep(0.02)
+    process.send_signal(2)
+
+    text = done(process, code=75)
+
+    assert "SIGINT: step" in text
+    assert read_json(folder / "signalled/status.json")["state"] == "interrupted"
+
+
 def agent(folder: Path, *words: str, options: tuple[str, ...]) -> subprocess.Popen[str]:
     """torch's elastic launcher with `zafu train`."""
     command = ["-m", "torch.distributed.run", *options, "-m", "zafu", "train", "small.yaml"]

@@ -273,7 +273,14 @@ def test_free_memory_is_that_of_the_machine_or_of_the_group(
         (tmp_path / "memory.max").write_text(f"{limit}\n")
         free.append(saving.free_memory())
 
-    assert free == [5_120_000, 5_120_000, 200_000]
+    (tmp_path / "cgroup").write_text("1:cpu:/elsewhere\n0::/job/step\n")
+    (tmp_path / "job").mkdir()  # its steps have no limit of their own
+    for name, text in {"max": "800000", "current": "700000", "stat": "inactive_file 1"}.items():
+        (tmp_path / "job" / f"memory.{name}").write_text(f"{text}\n")
+    monkeypatch.setattr(saving, "OWN", tmp_path / "cgroup")
+    free.append(saving.free_memory())
+
+    assert free == [5_120_000, 5_120_000, 200_000, 100_001]
 
 
 def test_every_save_of_a_run_is_recorded_and_the_best_is_kept(recipe: Path, tmp_path: Path) -> None:

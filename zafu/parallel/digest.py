@@ -54,7 +54,8 @@ def digests(tensors: list[Tensor]) -> Tensor:
         ends.append(length)
     if not length:
         return torch.zeros(len(ends), dtype=torch.int64)
-    flat = torch.cat(parts).to(torch.int64)
+    where = next((p.device for p in parts if p.device.type != "cpu"), parts[0].device)
+    flat = torch.cat([part.to(where) for part in parts]).to(torch.int64)
     # what a tensor's number is must not depend on the tensors before it
     starts = [0, *ends[:-1]]
     sizes = torch.tensor([end - start for start, end in zip(starts, ends, strict=True)])

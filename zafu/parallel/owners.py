@@ -57,7 +57,7 @@ class Owned:
         """What the optimizer is given in place of the part."""
         first = self._mine and self.part.first
         offset = (0,) * len(self.part.shape)
-        share = 1.0 if self._mine else 0.0
+        share = 1.0 if self._mine and self.part.share else 0.0  # a tied copy counts elsewhere
         return Piece(self.part.name, self.own, self.part.shape, offset, self.gathered, share, first)
 
     @property

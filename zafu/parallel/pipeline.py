@@ -127,7 +127,7 @@ class Pipeline:
         sent: list[tuple[dist.Work | None, Tensor]] = []
         here: list[Tensor] = []
         for number, stage in self.stages.items():
-            given, here = here, []
+            given, here, later = here, [], list[Tensor]()
             for k, (begin, end) in enumerate(bounds):
                 if number == 0:
                     out = stage(*(x[begin:end] for x in inputs))
@@ -137,10 +137,11 @@ class Pipeline:
                     out = stage(self._received(number, end - begin))
                 if number == self.last or number + 1 in self.stages:
                     here.append(out)
+                elif number and self._holder(number - 1) == self._holder(number + 1):
+                    later.append(out)  # NCCL hears nothing from who waits for its own message
                 else:
-                    peer = self._holder(number + 1)
-                    group = self.world.group("pipeline")
-                    sent.append((dist.isend(out, group=group, group_dst=peer), out))
+                    sent.append((self._sent(number, out), out))
+            sent += [(self._sent(number, out), out) for out in later]
         for work, _ in sent:
             if work is not None:
                 work.wait()
@@ -262,6 +263,11 @@ class Pipeline:
         found = _read(header).like(self.world.device) if answer is None else answer.contiguous()
         dist.broadcast(found, group=group, group_src=source)
         return found
+
+    def _sent(self, number: int, out: Tensor) -> dist.Work | None:
+        """What a stage gives, on its way to the next one."""
+        peer, group = self._holder(number + 1), self.world.group("pipeline")
+        return dist.isend(out, group=group, group_dst=peer)
 
     def _holder(self, number: int) -> int:
         return holder(self.world.layout.schedule, number, self.world.layout.pipeline)

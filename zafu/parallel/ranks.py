@@ -146,8 +146,12 @@ class Ranks(Spread):
 
     @property
     def drawn(self) -> tuple[int, int]:
-        """As of any rank, where those of the tensor axis have different tokens too."""
-        axes = ("data", "context", "shard", *(("tensor",) if self._shared.sequence else ()))
+        """As of any rank, where those of the tensor axis have different tokens too.
+
+        Other stages have other layers.
+        """
+        tensor = ("tensor",) if self._shared.sequence else ()
+        axes = ("pipeline", "data", "context", "shard", *tensor)
         return self.world.index(*axes), self.world.degree(*axes)
 
     def finish(self) -> None:
@@ -298,7 +302,14 @@ def staged(model: nn.Module, world: World) -> list[nn.Module]:
     """This rank's stages of a pipeline."""
     layout = world.layout
     numbers = held_stages(layout.schedule, world.index("pipeline"), layout.pipeline)
-    return [cut(model, number, layout.stages) for number in numbers]
+    stages = [cut(model, number, layout.stages) for number in numbers]
+    for number, stage in zip(numbers, stages, strict=True):
+        if next(stage.parameters(), None) is None:
+            raise Refused(
+                f"layout.pipeline: stage {number} of {layout.stages} would have no parameters; "
+                "take fewer stages"
+            )
+    return stages
 
 
 def _nothing() -> None:

@@ -27,7 +27,7 @@ from typing import Any
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from zafu.errors import LostRank
+from zafu.errors import Interrupted, LostRank
 
 BEAT = 0.5  # seconds
 FROZEN = 20.0  # seconds of silence after which a process counts as frozen
@@ -176,6 +176,8 @@ def watching(store: Store, rank: int, world: int, log: Path) -> Generator[Watch]
     try:
         yield watch
         watch.leave("")
+    except Interrupted:  # all were, and have left together
+        raise
     except BaseException as error:  # the others hear of any
         if not _broken(error):
             watch.leave(f"{type(error).__name__}: {error}"[:300])

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from zafu.errors import Refused
+from zafu.errors import Interrupted, Refused
 from zafu.layout import AXES, Layout
 from zafu.parallel.watch import Watch, watching
 
@@ -165,13 +165,22 @@ def joined(
             if logs is not None:
                 log = logs / f"{rank}.stacks"
                 world.watch = stack.enter_context(watching(store, rank, size, log))
-            yield world
-            world.wait()  # who has come here watches nobody any more
-            if world.watch:
-                world.watch.leave("")
-            world.wait()  # the store lives as long as somebody speaks to it
+            try:
+                yield world
+            except Interrupted:  # which all raise after the same step
+                part(world)
+                raise
+            part(world)
     finally:
         dist.destroy_process_group()
+
+
+def part(world: World) -> None:
+    """Leave together, however long some of the others take until they come here."""
+    world.wait()  # who has come here watches nobody any more
+    if world.watch:
+        world.watch.leave("")
+    world.wait()  # the store lives as long as somebody speaks to it
 
 
 def take_gpu() -> None:
@@ -183,3 +192,4 @@ def take_gpu() -> None:
             "start fewer, or set fit.device=cpu"
         )
     torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    torch.backends.cudnn.deterministic = True  # what several ranks compute must have the same bits

@@ -190,10 +190,10 @@ class Update:
 
     def measurements(self) -> dict[str, float]:
         """The norm of all weights (not norms and biases), and the share of them that is 0."""
-        if not self._weights:
-            return {}
         weights = [piece.own.detach() for piece in self._weights]
         zeros, many = self._counted(self._weights, weights)
+        if not many:  # on no rank: one with nothing but frozen weights takes part in the sums
+            return {}
         return {
             "weight_norm": float(self._norm(self._weights, weights)),
             "zero_share": zeros / many,
