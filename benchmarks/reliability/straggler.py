@@ -27,7 +27,7 @@ from kill import machine
 HERE = Path(__file__).parent
 LAYOUTS = ("layout.data=2", "layout.shard=2", "layout.tensor=2", "layout.pipeline=2")
 RUNS, STANDS = 0.010, 0.005  # seconds of work, and of none after it
-STEPS = 400
+STEPS = 300
 RECIPE = (
     ranks.RECIPE.replace("width: 32, layers: 2, heads: 2", "width: 128, layers: 6, heads: 4")
     .replace("steps: 120", f"steps: {STEPS}")

@@ -197,7 +197,7 @@ def test_full_batches_and_late_averages_are_as_on_one_process(
     slopes = {"kind": "l1", "strength": 1e-3, "method": "subgradient", "match": "*mlp*"}
     late = {"kind": "swa", "start": 0.3}
 
-    near(spread(layout, batch="all", micro_batch=64, penalties=[elastic, slopes], average=late))
+    near(spread(layout, batch="all", micro_batch=256, penalties=[elastic, slopes], average=late))
 
 
 ADAPTIVE = {"loss": 1e-5, "grad_norm": 2e-3, "gradient": 2e-3, "weight": 1e-3, "shipped": 1e-3}

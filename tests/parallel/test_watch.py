@@ -29,21 +29,25 @@ fit: {optimizer: sgd, batch: 8, steps: 100000, evaluate_every: 100000, save_ever
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
-    """A training on two processes that has saved."""
+    """A training on two processes."""
     folder.mkdir()
     (folder / "small.yaml").write_text(RECIPE)
     words = ["train", "small.yaml", "layout.data=2", "--out", "out", "--quiet"]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", TRAIN, *words],
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+def saved(folder: Path, process: subprocess.Popen[str]) -> list[str]:
+    """The ranks of a training, once it has saved."""
     while process.poll() is None and not [*folder.glob("out/checkpoints/step-0000000[1-9]0")]:
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()[0]
-    return process
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
 
 @pytest.mark.slow
@@ -52,10 +56,7 @@ def test_a_frozen_rank_is_named_within_30_seconds_and_ends_the_others(tmp_path: 
     """Of two trainings the first rank, and the second; at once, since most of it is silence."""
     folders = [tmp_path / str(frozen) for frozen in range(2)]
     trainings = [started(folder) for folder in folders]
-    ranks = [
-        Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for process in trainings
-    ]
+    ranks = [saved(*both) for both in zip(folders, trainings, strict=True)]
     begun = time.monotonic()
 
     for frozen, there in enumerate(ranks):

@@ -27,6 +27,7 @@ from zafu.layout import AXES, Layout
 from zafu.parallel.watch import Watch, watching
 
 PATIENCE = timedelta(minutes=10)  # for one collective operation
+MEETING = timedelta(hours=1)  # for the others to come: the first verifies the data before it does
 
 
 class World:
@@ -157,7 +158,7 @@ def joined(
     if device is not None and device.type == "cuda":
         take_gpu()
         backend = "cpu:gloo,cuda:nccl"  # votes and what is said as text stay in main memory
-    store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    store, rank, size = next(iter(rendezvous("env://", timeout=MEETING)))
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         with ExitStack() as stack:
