@@ -31,7 +31,7 @@ import os, time
 real, slept = os.fsync, []
 def fsync(handle):
     name = os.readlink(f"/proc/self/fd/{handle}")
-    if os.environ.get("RANK") == "1" and "checkpoints" in name and not slept:
+    if os.environ.get("RANK") == os.environ["SLEEPY"] and "checkpoints" in name and not slept:
         slept.append(name)
         time.sleep(20)
         open(f"{os.environ['SLEPT']}", "a").write(name)
@@ -62,7 +62,8 @@ def frozen(recipe: Path, out: Path, layout: str, rank: int) -> dict[str, Any]:
 def slow_save(recipe: Path, out: Path, layout: str) -> dict[str, Any]:
     """One training with a save of 20 seconds: how it ended."""
     slept = out.with_suffix(".slept")
-    process = ranks.start(recipe, out, layout, SLEPT=str(slept))
+    writer = "0" if "data" in layout else "1"  # of replicas the first one writes alone
+    process = ranks.start(recipe, out, layout, SLEPT=str(slept), SLEEPY=writer)
     text = process.communicate()[0]
     alarm = "frozen" in text or "start again" in text
     return {
