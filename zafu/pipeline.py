@@ -198,12 +198,12 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
 
 
 def reopened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Session:
-    """The trained model whole in this process alone, as the newest checkpoint has it."""
+    """The trained model whole in this process alone, as the newest checkpoint shows it."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
     model, update, spread = training.build(run, signature)
     newest = checkpoint.complete(run.checkpoints)[-1]
-    state = checkpoint.load(newest, model, update)
+    state = checkpoint.load_shown(newest, model, update)
     split, validation = (recipe.data.open(data, name) for name in ("train", "validation"))
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, None, spread)
     metrics = stack.enter_context(Metrics(run.folder / "metrics.jsonl"))
@@ -226,7 +226,7 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     run, model = session.run, session.objective.model
     if best := best_checkpoint(session):
         artifact.verify(best)
-        checkpoint.load(best, model, session.update)
+        checkpoint.load_shown(best, model, session.update)
         yield Note(f"the best weights are those of {best.name}")
     step = session.state.best_step if best else session.step
     with session.update.evaluating():
