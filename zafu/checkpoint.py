@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,20 +157,40 @@ def load(checkpoint: Path, model: nn.Module, update: Update, spread: Spread = AL
     state, plain = _read(checkpoint)
     if isinstance(others, Boxes):
         others = _state_of(others, update, spread)
-    for name, tensor in others.items():
-        if tensor.dtype not in (torch.float32, torch.float64):
-            raise Damaged(
-                f"{checkpoint / OPTIMIZER}: {name}: expected floats, found {tensor.dtype}"
-            )
+    _refuse_types(others, checkpoint)
     if isinstance(weights, Boxes) and spread.held is not None:
         _into_parts(weights, spread, checkpoint)
     else:
-        whole = (
-            {n: weights.whole(n) for n in weights.index} if isinstance(weights, Boxes) else weights
-        )
+        whole = _wholes(weights) if isinstance(weights, Boxes) else weights
         tensors.into_module(model, whole, checkpoint / MODEL)
     update.load(others, plain)
     return state
+
+
+def load_shown(checkpoint: Path, model: nn.Module, update: Update) -> State:
+    """Put into a whole model what is judged and shipped of a checkpoint, whatever layout wrote it.
+
+    The optimizer stays without a state, which is most of the bytes: this cannot go on. Raises as
+    `load`.
+    """
+    weights, others = Boxes(checkpoint, "model"), Boxes(checkpoint, "optimizer")
+    state, plain = _read(checkpoint)
+    shown = {name: others.whole(name) for name in others.index if update.shows(name)}
+    _refuse_types(shown, checkpoint)
+    tensors.into_module(model, _wholes(weights), checkpoint / MODEL)
+    update.load_shown(shown, plain)
+    return state
+
+
+def _wholes(boxes: Boxes) -> dict[str, Tensor]:
+    return {name: boxes.whole(name) for name in boxes.index}
+
+
+def _refuse_types(others: Mapping[str, Tensor], checkpoint: Path) -> None:
+    for name, tensor in others.items():
+        if tensor.dtype not in (torch.float32, torch.float64):
+            expected = f"expected floats, found {tensor.dtype}"
+            raise Damaged(f"{checkpoint / OPTIMIZER}: {name}: {expected}")
 
 
 def _into_parts(weights: Boxes, spread: Spread, source: Path) -> None:

@@ -33,11 +33,11 @@ from zafu.recipe import Recipe
 from zafu.report.page import write as write_report
 from zafu.run import Run, foresee, prepared
 from zafu.saving import Saving
+from zafu.session import Judged, Note, Session, best_checkpoint, patience_of
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import parse_yaml
 from zafu.track.metrics import Metrics
-from zafu.training import Judged, Note, Session
 
 SAVE_PATIENCE = timedelta(hours=1)  # of a rank that has written for the slowest to have
 
@@ -171,7 +171,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
         model,
         update,
         spread,
-        needs_best=training.patience_of(run),
+        needs_best=patience_of(run),
         note=notes.append,
     )
     state = found[0] if found else State(progress=loop.begin(recipe.fit), data=data.name)
@@ -198,12 +198,12 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
 
 
 def reopened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Session:
-    """The trained model whole in this process alone, as the newest checkpoint has it."""
+    """The trained model whole in this process alone, as the newest checkpoint shows it."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
     model, update, spread = training.build(run, signature)
     newest = checkpoint.complete(run.checkpoints)[-1]
-    state = checkpoint.load(newest, model, update)
+    state = checkpoint.load_shown(newest, model, update)
     split, validation = (recipe.data.open(data, name) for name in ("train", "validation"))
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, None, spread)
     metrics = stack.enter_context(Metrics(run.folder / "metrics.jsonl"))
@@ -224,9 +224,9 @@ def refuse_other_world(layout: Layout) -> int:
 def finish(session: Session, data: Path) -> Iterator[Event]:
     """Ship the weights, judge them on the test split beside the baselines, write the report."""
     run, model = session.run, session.objective.model
-    if best := training.best_checkpoint(session):
+    if best := best_checkpoint(session):
         artifact.verify(best)
-        checkpoint.load(best, model, session.update)
+        checkpoint.load_shown(best, model, session.update)
         yield Note(f"the best weights are those of {best.name}")
     step = session.state.best_step if best else session.step
     with session.update.evaluating():

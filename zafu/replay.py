@@ -17,6 +17,7 @@ from zafu.errors import Refused
 from zafu.loop import Objective, Step
 from zafu.parallel.world import World
 from zafu.run import DECIDES_BYTES, Run, environment, prepared
+from zafu.session import means
 from zafu.signature import Signature
 from zafu.track import metrics
 
@@ -85,7 +86,7 @@ def replayed(run: Run, plan: Plan, world: World, data: Path) -> dict[str, float]
             if step.number >= plan.first:
                 done.append(step)
             if step.number == plan.row["step"]:
-                return training.means(done)
+                return means(done)
     raise Refused(f"{run.folder}: the recipe ends before step {plan.row['step']}")
 
 

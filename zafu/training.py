@@ -7,123 +7,48 @@ decisions that follow from it (the best weights, an early end) do not depend on 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
-from zafu import artifact, checkpoint, costs, loop, saving
-from zafu.checkpoint import State
-from zafu.data.contract import Split
-from zafu.errors import Diverged, Interrupted, Refused
+from zafu import loop
+from zafu.errors import Interrupted, Refused
 from zafu.fit import Fit
 from zafu.judge import answers, unless_stopped, verdict
-from zafu.loading.contract import Choice, Loader
-from zafu.loop import Objective, Step
-from zafu.measure import Measurement
+from zafu.loop import Step
 from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
-from zafu.parallel import counting, digest, together
-from zafu.parallel.digest import Replicas
-from zafu.parallel.pace import Slow, paced
-from zafu.parallel.schedules import bubble
+from zafu.parallel import counting
+from zafu.parallel.pace import paced
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
 from zafu.run import Run
-from zafu.saving import Save, Saving
+from zafu.saves import end_save, save, save_here, saved, whole
+from zafu.session import (
+    Judged,
+    Note,
+    Session,
+    compare,
+    cost,
+    log,
+    log_interval,
+    pace,
+    settled,
+    uneven,
+)
 from zafu.signals import Stop
 from zafu.signature import Signature
-from zafu.track.contract import Log
-from zafu.track.metrics import Metrics
-from zafu.units import Bytes
 
-POINTS = 500  # logged lines of a run, about
 EVALUATIONS = 10  # during training, where the recipe does not say
 SECONDS_BETWEEN_SAVES = 60.0
 STEPS_BETWEEN_COMPARISONS = 50  # of what several ranks hold; before a save in any case
-
-
-class Note(NamedTuple):
-    """A sentence for the user."""
-
-    text: str
-
-
-class Judged(NamedTuple):
-    """A split was judged."""
-
-    split: str
-    step: int
-    scores: dict[str, Measurement]
-
-
-@dataclass
-class Session:
-    """One process's work on a run: all that training needs, in one place."""
-
-    run: Run
-    objective: Objective
-    update: Update
-    state: State
-    metrics: Metrics
-    stop: Stop
-    validation: Split
-    logs: list[Log] = field(default_factory=list[Log])
-    waiting: list[Step] = field(default_factory=list[Step])  # not yet logged
-    choices: list[Choice] = field(default_factory=list[Choice])  # of a loader, not yet said
-    chosen: Loader | None = None  # the one that reads, where fit.loader left that open
-    notes: list[Note] = field(default_factory=list[Note])  # not yet said
-    saving: Saving = field(default_factory=Saving)
-    saved: dict[str, Any] | None = None  # the state that the newest save is of
-    lent: bool = False  # whether there was no memory for a copy, which then was said
-    saved_at: float = field(default_factory=perf_counter)
-    compared: int | None = None  # the step after which copies were last found equal
-    comparing: float = 0.0  # seconds that this took in this process
-    training: float = 0.0  # seconds that its steps took
-    slow: set[int] = field(default_factory=set[int])  # ranks that were behind when last compared
-
-    @property
-    def step(self) -> int:
-        """Updates done so far."""
-        return self.state.progress.step
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the rank that keeps the run's records."""
-        return self.objective.spread.world.rank == 0
-
-    @property
-    def stopping(self) -> bool:
-        """Whether any rank was asked to stop, the same on all."""
-        return self.objective.spread.any(bool(self.stop))
-
-    @property
-    def over(self) -> bool:
-        """Whether the budget is spent."""
-        return self.state.progress.share(self.budget[1], self.run.recipe.fit.seconds) >= 1
-
-    @property
-    def reader(self) -> Loader:
-        """Who reads what is judged."""
-        return (self.chosen or self.run.recipe.fit.loader).nearby()
-
-    @cached_property
-    def replicas(self) -> Replicas:
-        """What of the weights and their update other ranks hold as well."""
-        return Replicas(self.objective.spread, self.update)
-
-    @cached_property
-    def budget(self) -> tuple[int, int | None]:
-        """As `loop.budget`, which may read through the whole split, asked for once."""
-        return loop.budget(self.objective.split, self.run.recipe.fit)
 
 
 def build(
@@ -241,81 +166,6 @@ def _steps(session: Session) -> Iterator[Step | Judged | Note]:
                 break
 
 
-def compare(session: Session) -> None:
-    """Raise Diverged, on all ranks, where copies of the same numbers have different bits."""
-    if session.objective.spread.world.alone or session.compared == session.step:
-        return
-    begun = perf_counter()
-    found = session.replicas.different()
-    session.comparing += perf_counter() - begun
-    if not found:
-        session.compared = session.step
-        return
-    saved = checkpoint.complete(session.run.checkpoints)
-    since = (
-        "" if session.compared is None else f"; they were the same after step {session.compared}"
-    )
-    whence = saved[-1].name if saved else "the start, as there is no checkpoint"
-    raise Diverged(
-        f"step {session.step}: {digest.told(found)}{since}. Memory or a processor may be at fault. "
-        f"Nothing of this was saved: the same command goes on from {whence}"
-    )
-
-
-def settled(session: Session) -> Iterator[Note]:
-    """Record and say how data is read from here on, where that was to be found out; other notes."""
-    yield from session.notes
-    session.notes.clear()
-    for choice in session.choices:
-        session.chosen = choice.loader
-        seconds = {f"seconds_{name}": value for name, value in choice.seconds.items()}
-        row = {"step": session.step, "loader": choice.loader.dump(), "of_a_batch": seconds}
-        session.metrics.append(row)
-        yield Note(choice.why)
-    session.choices.clear()
-
-
-def cost(session: Session, step: Step, ranks: list[dict[str, Any]]) -> None:
-    """Write down what a step cost each rank of the layout, beside what theory says, and say it."""
-    if not session.first:
-        return
-    run, layout = session.run, session.run.recipe.layout
-    data = run.folder.parent / "data" / session.state.data
-    signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    foreseen = costs.of_ranks(run.recipe, signature, samples=step.samples)
-    for rank, theory in zip(ranks, foreseen, strict=True):
-        rank["theory"] = theory.dump()
-    found = {
-        "step": step.number,
-        "layout": layout.dump(),
-        "device": session.objective.spread.world.device.type,
-        "idle": bubble(layout),
-        "ranks": ranks,
-    }
-    artifact.write_json(run.folder / costs.NAME, found)
-    session.notes += map(Note, costs.said(found))
-
-
-def pace(session: Session, step: Step, slow: list[Slow]) -> None:
-    """Record which ranks take longer than the others; say what has changed about that."""
-    before, session.slow = session.slow, {there.rank for there in slow}
-    if not session.first:
-        return
-    if slow:
-        rows = [there._asdict() for there in slow]
-        session.metrics.append({"step": step.number, "slow": rows})
-    new = [str(there) for there in slow if there.rank not in before]
-    new += [f"rank {rank} keeps pace again" for rank in sorted(before - session.slow)]
-    if new:
-        session.notes.append(Note(f"step {step.number}: {'; '.join(new)}"))
-
-
-def uneven(session: Session) -> float:
-    """The largest share of a batch over the smallest; infinite where one has no sample."""
-    (size, _), (_, of) = session.budget, session.objective.spread.dealt
-    return -(-size // of) / (size // of) if size >= of else math.inf
-
-
 def evaluate(session: Session) -> Iterator[Judged]:
     """Judge the weights that would be shipped, unless a signal comes first; note what is best."""
     state, recipe = session.state, session.run.recipe
@@ -372,163 +222,6 @@ def decide(session: Session, value: float) -> None:
     state.stopped = bool(patience and state.stale >= patience.patience)
 
 
-def save(session: Session) -> None:
-    """Take a copy of this moment, which becomes a checkpoint while training goes on.
-
-    Nothing is done if this very state is saved already. Training waits for the disk after its last
-    step, for a small state, and where there is no memory for a copy. Raises what the save before
-    has raised.
-    """
-    if asdict(session.state) == session.saved:
-        return
-    if session.over:
-        save_here(session)
-        return
-    begun = perf_counter()
-    end_save(session)
-    waited = perf_counter() - begun
-    compare(session)
-    moment, any_rank = _moment(session), session.objective.spread.any
-    count, boxes = len(moment.weights), [*moment.weights, *moment.others]
-    size = sum(box.tensor.nbytes for box in boxes)
-    short = any_rank(not session.saving.fits(boxes))  # else ranks would not wait alike
-    if short and not session.lent:
-        text = f"no memory for a copy of the state ({Bytes(size)}): training waits for each save"
-        session.notes.append(Note(text))
-        session.lent = True
-    if short or not any_rank(size > saving.SMALL):
-        save_here(session)
-        return
-    copies = session.saving.copied(boxes)
-    moment = moment._replace(weights=copies[:count], others=copies[count:])
-    _begin_save(session, moment, begun, waited)
-
-
-def save_here(session: Session) -> None:
-    """A checkpoint of this step is whole afterwards; training waits for it.
-
-    Raises what went wrong with it or with the save before.
-    """
-    begun = perf_counter()
-    end_save(session)
-    if asdict(session.state) == session.saved:
-        return
-    waited = perf_counter() - begun
-    compare(session)
-    save = _begin_save(session, _moment(session), begun, waited)
-    save.behind.exception()
-    save.seconds = perf_counter() - begun
-    end_save(session)
-
-
-def saved(session: Session) -> None:
-    """After a step: raise what a save has raised, on all ranks alike; record one that is whole."""
-    if session.saving.under_way and not session.objective.spread.any(not session.saving.written):
-        end_save(session)
-
-
-def end_save(session: Session) -> None:
-    """Wait for the save under way, and record it; raises what it has raised."""
-    if error := _ended(session):
-        raise error
-
-
-@contextmanager
-def whole(session: Session) -> Generator[None]:
-    """However the inside ends, what was to be saved is on the disk, or it is said why not."""
-    try:
-        yield
-    except BaseException as error:
-        step = session.saving.under_way and session.saving.under_way.step
-        if failure := _ended(session):
-            if isinstance(error, GeneratorExit):  # nobody would hear a note
-                raise failure from None
-            error.add_note(f"besides, step {step} could not be saved: {failure}")
-        raise
-    end_save(session)
-
-
-def _ended(session: Session) -> BaseException | None:
-    """Wait for the save under way; what it has raised. One that is whole is recorded."""
-    save = session.saving.under_way
-    if error := session.saving.end():
-        return error
-    if save:
-        waits = {"seconds_waited": save.waited, "seconds_behind": save.behind.result()}
-        session.metrics.append({"step": save.step, "saved": True, "seconds": save.seconds, **waits})
-    return None
-
-
-def _moment(session: Session) -> checkpoint.Moment:
-    model, spread = session.objective.model, session.objective.spread
-    return checkpoint.moment(model, session.update, session.state, spread)
-
-
-def _begin_save(session: Session, moment: checkpoint.Moment, begun: float, waited: float) -> Save:
-    """Let a thread publish a moment, then remove the checkpoints that are not needed any more."""
-    log(session)
-    run, state = session.run, moment.state
-    facts = {"recipe": run.recipe.identity(), "data": state.data}
-    pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
-
-    world = session.saving.world
-
-    def tidy() -> None:
-        if session.first:
-            checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
-            run.say("running", step=state.progress.step, seconds=state.progress.seconds)
-
-    def write() -> None:  # what fails in one process is heard by all
-        together.agreed(world, session.metrics.sync)
-        checkpoint.publish(run.checkpoints, moment, world, **facts)
-        together.agreed(world, tidy)
-
-    session.saved, session.saved_at = asdict(state), perf_counter()
-    return session.saving.begin(
-        state.progress.step, write, stood=session.saved_at - begun, waited=waited
-    )
-
-
-def log(session: Session) -> None:
-    """Write one line for the steps since the last: means of what varies, sums of what adds up."""
-    if not session.waiting:
-        return
-    rows, session.waiting = session.waiting, []
-    targets = sum(r.targets for r in rows)
-    seconds = sum(r.seconds for r in rows)
-    samples = sum(r.samples for r in rows)
-    values = means(rows)
-    row = {
-        "step": rows[-1].number,
-        "steps": len(rows),
-        **values,
-        "samples": samples,
-        "targets": targets,
-        "skipped": sum(not r.applied for r in rows),
-        "seconds": seconds,
-        "seconds_data": sum(r.seconds_data for r in rows),
-        "seconds_update": sum(r.seconds_update for r in rows),
-    }
-    session.metrics.append(row)
-    for sink in session.logs:
-        sink.log(rows[-1].number, {**values, "samples_per_second": samples / seconds})
-
-
-def means(rows: list[Step]) -> dict[str, float]:
-    """What is logged of some steps in a row, apart from sums."""
-    return {
-        "loss": sum(r.loss * r.targets for r in rows) / sum(r.targets for r in rows),
-        "grad_norm": sum(r.grad_norm for r in rows) / len(rows),
-        "lr": rows[-1].lr,
-    }
-
-
-def log_interval(session: Session) -> int:
-    """Steps between logged lines, so that a run has about POINTS of them."""
-    size, total = session.budget
-    return 1 if total is None else max(1, math.ceil(total / size / POINTS))
-
-
 def evaluation_due(session: Session, step: Step) -> bool:
     """Whether the validation split is judged after this step: a function of the step alone."""
     spec, progress = session.run.recipe.fit, session.state.progress
@@ -552,15 +245,3 @@ def save_due(session: Session) -> bool:
         return session.step % every == 0
     spread = session.objective.spread
     return spread.any(session.first and perf_counter() - session.saved_at > SECONDS_BETWEEN_SAVES)
-
-
-def patience_of(run: Run) -> bool:
-    """Whether the best checkpoint of this run is needed at its end."""
-    return run.recipe.fit.early_stopping is not None
-
-
-def best_checkpoint(session: Session) -> Path | None:
-    """The checkpoint whose weights are shipped, where that is not simply the last."""
-    if not patience_of(session.run) or session.state.best_step is None:
-        return None
-    return session.run.checkpoints / checkpoint.name_of(session.state.best_step)

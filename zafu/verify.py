@@ -178,10 +178,10 @@ def _numbers(reference: Trace, facts: dict[str, Any], rank: int) -> Iterator[Dif
             yield Difference(what, what, step, rank, abs(a - b) / max(abs(a), 1e-12))
 
 
-def rank_of(recipe: Recipe, data: Path, folder: Path) -> None:
-    """What one rank of the layout does of a verification."""
+def rank_of(recipe: Recipe, data: Path, folder: Path, *, logs: Path) -> None:
+    """What one rank of the layout does of a verification; `logs` get the stacks of who is lost."""
     from zafu.parallel.world import joined
 
     with ExitStack() as stack:
-        world = stack.enter_context(joined(recipe.layout, logs=folder / "ranks"))
+        world = stack.enter_context(joined(recipe.layout, logs=logs))
         write(traced(recipe, data, world), folder, world.rank)

@@ -70,7 +70,7 @@ class Trial:
         return lambda: True
 
     def beside(self) -> Callable[[], bool]:
-        """A save that is written beside training, as `training.save` begins it."""
+        """A save that is written beside training, as `saves.save` begins it."""
         moment = self.moment()
         count, boxes = len(moment.weights), [*moment.weights, *moment.others]
         assert self.saving.fits(boxes)

@@ -20,7 +20,7 @@ from zafu.errors import Damaged, NonFinite
 from zafu.layout import Layout
 from zafu.loop import Progress
 from zafu.nets.decoder import Decoder, Shape
-from zafu.optim.averaging import EMA
+from zafu.optim.averaging import EMA, Average
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
@@ -45,6 +45,7 @@ LAYOUTS: list[dict[str, Any]] = [
     {"context": 2, "pipeline": 2, "schedule": "dualpipe-v", "microbatches": 4},
 ]
 PAIRS = random.Random(0).sample([(a, b) for a in range(9) for b in range(9) if a != b], 20)  # noqa: S311
+AVERAGE = EMA()
 
 
 def network() -> Decoder:
@@ -53,7 +54,9 @@ def network() -> Decoder:
     return Decoder(shape)
 
 
-def spread_over(world: World, optimizer: str) -> tuple[Any, Update, Spread]:
+def spread_over(
+    world: World, optimizer: str, average: Average | None = AVERAGE
+) -> tuple[Any, Update, Spread]:
     torch.manual_seed(world.rank if world.alone else 0)
     model, spec = network(), Optimizer.parse({"kind": optimizer})
     with torch.device("meta"):
@@ -63,7 +66,7 @@ def spread_over(world: World, optimizer: str) -> tuple[Any, Update, Spread]:
     if not world.alone:
         spread = Ranks(model, world, TASK, looked_at_whole(spec, parameter_groups(model, spec)))
     names = whole if world.alone else names
-    settings: dict[str, Any] = {"schedule": Constant(), "average": EMA(), "seed": 0}
+    settings: dict[str, Any] = {"schedule": Constant(), "average": average, "seed": 0}
     update = Update(names, optimizer=spec, held=spread.held, **settings)
     return model, update, spread
 
@@ -130,6 +133,30 @@ def test_any_layout_reads_what_another_has_saved(
     found = worlds(4)(same, folder=str(tmp_path), first=first, second=second, optimizer=optimizer)
 
     assert found == [{"before": True, "after": True, "state": True, "plain": True}] * 4
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "average"), [("adamw", AVERAGE), ("adamw", None), ("schedule-free", None)]
+)
+def test_what_is_shipped_of_a_checkpoint_needs_no_state_of_the_optimizer(
+    tmp_path: Path, optimizer: str, average: EMA | None
+) -> None:
+    def shipped(load: Callable[..., State], path: Path | None = None) -> tuple[Any, int]:
+        model, update, _ = spread_over(World(Layout()), optimizer, average)
+        if path is None:
+            for _ in range(3):
+                moved(update, ALONE, model)
+            path = checkpoint.save(tmp_path, model, update, State(progress=Progress(step=1)))
+        load(path, model, update)
+        with update.evaluating():
+            kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        return kept, sum(tensor.nbytes for tensor in update.tensors().values())
+
+    expected, whole = shipped(checkpoint.load)
+    found, size = shipped(checkpoint.load_shown, tmp_path / checkpoint.name_of(1))
+
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert size < whole or optimizer == "schedule-free"  # whose state says what is shipped
 
 
 def saved(rank: int, folder: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from zafu import checkpoint, saving, training
+from zafu import checkpoint, saves, saving
 from zafu.artifact import verify
 from zafu.checkpoint import State
 from zafu.errors import DiskFull, NonFinite
@@ -20,9 +20,9 @@ from zafu.parallel.world import World, connected
 from zafu.recipe import Recipe
 from zafu.run import Run
 from zafu.saving import Saving
+from zafu.session import Session
 from zafu.signals import Stop
 from zafu.track.metrics import Metrics
-from zafu.training import Session
 
 TIMES = 50
 RECIPE: dict[str, Any] = {
@@ -132,7 +132,7 @@ def deaf(rank: int, folder: str) -> list[str]:
                 patch.setattr(session.metrics, "sync", _full)
             if fault == "prune" and rank == 0:
                 patch.setattr(checkpoint, "prune", _full)
-            training.save(session)
+            saves.save(session)
             with pytest.raises(DiskFull) as caught:
                 _wait(session)
             found.append(str(caught.value))
@@ -142,7 +142,7 @@ def deaf(rank: int, folder: str) -> list[str]:
 
 def _wait(session: Session) -> None:
     while session.saving.under_way:
-        training.saved(session)
+        saves.saved(session)
 
 
 def _full(*_: object, **__: object) -> None:
@@ -175,12 +175,12 @@ def _session(world: World, folder: Path) -> Session:
 
 
 def waits(rank: int, folder: str, short: bool) -> list[object]:
-    """Save by `training.save` where, on request, the second rank alone has no memory for a copy."""
+    """Save by `saves.save` where, on request, the second rank alone has no memory for a copy."""
     with connected(Layout(shard=2), rank) as world, pytest.MonkeyPatch.context() as patch:
         session = _session(world, Path(folder))
         if short and rank == 1:
             patch.setattr(saving, "MEMORY", Path(folder) / "meminfo")
-        training.save(session)
+        saves.save(session)
         begun = session.saving.under_way is not None
         _wait(session)
         agreed = session.objective.spread.firsts(7.0)  # they still speak of the same

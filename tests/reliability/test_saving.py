@@ -18,7 +18,7 @@ import trial
 from conftest import Workshop
 from inside import digest, parts, recipe_of, run_of
 
-from zafu import checkpoint, loop, saving, tensors, training
+from zafu import checkpoint, loop, saves, saving, tensors
 from zafu.artifact import read_json, verify
 from zafu.checkpoint import State
 from zafu.costs import of_ranks
@@ -26,10 +26,10 @@ from zafu.errors import DiskFull, NonFinite
 from zafu.loop import Step
 from zafu.pipeline import events
 from zafu.run import Run, prepared
+from zafu.session import Note, Session, settled
 from zafu.signals import Stop
 from zafu.signature import Signature
 from zafu.track import metrics
-from zafu.training import Note, Session
 
 
 @pytest.fixture(autouse=True)
@@ -79,11 +79,11 @@ def test_what_changes_right_after_the_call_never_reaches_the_file(session: Sessi
         step, expected = session.step, digest(model, update)
         kept = [t.clone() for t in live]
 
-        training.save(session)
+        saves.save(session)
         with torch.no_grad():
             torch._foreach_add_(live, 1.0)  # pyright: ignore[reportPrivateImportUsage]
         session.state.best_step = 77
-        training.end_save(session)
+        saves.end_save(session)
 
         saved = session.run.checkpoints / checkpoint.name_of(step)
         verify(saved)
@@ -102,9 +102,9 @@ def test_the_files_are_those_of_a_save_that_training_waits_for(session: Session)
     recipe, data = session.run.recipe.identity(), session.state.data
     expected = checkpoint.publish(aside, moment, session.saving.world, recipe=recipe, data=data)
 
-    training.save(session)
+    saves.save(session)
     stepped(session, 2)
-    training.end_save(session)
+    saves.end_save(session)
 
     found = session.run.checkpoints / expected.name
     names = {file.name for file in expected.iterdir()}
@@ -114,15 +114,15 @@ def test_the_files_are_those_of_a_save_that_training_waits_for(session: Session)
 
 def test_it_is_told_only_when_it_is_whole(session: Session) -> None:
     with held_back(session.run.checkpoints) as go_on:
-        training.save(session)
-        training.saved(session)
+        saves.save(session)
+        saves.saved(session)
         assert rows(session) == []
         assert checkpoint.complete(session.run.checkpoints) == []
         assert "step" not in session.run.status()
         go_on()
         until(lambda: session.saving.written)
 
-    training.saved(session)
+    saves.saved(session)
 
     (row,) = rows(session)
     assert row["step"] == session.step == session.run.status()["step"]
@@ -131,12 +131,12 @@ def test_it_is_told_only_when_it_is_whole(session: Session) -> None:
 
 def test_the_next_save_waits_for_the_one_before_and_says_how_long(session: Session) -> None:
     with held_back(session.run.checkpoints) as go_on:
-        training.save(session)
+        saves.save(session)
         stepped(session, 1)
         threading.Timer(0.2, go_on).start()
-        training.save(session)
+        saves.save(session)
         assert len(checkpoint.complete(session.run.checkpoints)) == 1
-        training.end_save(session)
+        saves.end_save(session)
 
     first, second = rows(session)
     assert first["seconds_waited"] < 0.1 < second["seconds_waited"] <= second["seconds"]  # pyright: ignore[reportOperatorIssue]
@@ -165,15 +165,15 @@ def test_a_save_that_fails_ends_the_training_by_the_next_step(recipe: Path, tmp_
 
 
 def test_weights_that_are_not_finite_are_not_saved(session: Session) -> None:
-    training.save_here(session)
+    saves.save_here(session)
     session.state.progress.step += 1
     with torch.no_grad():
         next(session.objective.model.parameters())[0] = float("nan")
-    training.save(session)
+    saves.save(session)
     until(lambda: session.saving.written)
 
     with pytest.raises(NonFinite, match="is not finite; nothing was saved"):
-        training.saved(session)
+        saves.saved(session)
 
     (left,) = session.run.checkpoints.iterdir()
     assert left.name == checkpoint.name_of(session.step - 1)
@@ -225,13 +225,13 @@ def test_without_memory_for_a_copy_training_waits_for_the_save(
     (tmp_path / "meminfo").write_text("MemAvailable:  90 kB\n")
     monkeypatch.setattr(saving, "MEMORY", tmp_path / "meminfo")
 
-    training.save(session)
+    saves.save(session)
 
     assert session.saving.under_way is None
     (row,) = rows(session)
     assert row["seconds"] >= row["seconds_behind"]  # pyright: ignore[reportOperatorIssue]
     verify(checkpoint.complete(session.run.checkpoints)[0])
-    (note,) = training.settled(session)
+    (note,) = settled(session)
     assert isinstance(note, Note)
     assert "no memory for a copy of the state (73.9 kB)" in note.text
 
@@ -242,7 +242,7 @@ def test_for_a_small_state_training_waits(
     """A process that is killed then loses no step that was made while a save was written."""
     monkeypatch.setattr(saving, "SMALL", 80_000)
 
-    training.save(session)
+    saves.save(session)
 
     assert session.saving.under_way is None
     assert len(checkpoint.complete(session.run.checkpoints)) == 1

@@ -17,7 +17,7 @@ from rich.text import Text
 from zafu.loop import Step
 from zafu.measure import Measurement
 from zafu.pipeline import Began, Event, Finished, Note
-from zafu.training import Judged
+from zafu.session import Judged
 from zafu.units import Count, Seconds
 
 SECONDS_BETWEEN_DRAWS = 0.1

@@ -21,6 +21,7 @@ EXAMPLE = """\
   zafu verify-layout digits.yaml layout.data=2
   zafu verify-layout python.yaml layout.tensor=2 layout.shard=2"""
 SHOWN = 12
+LOGS = "verify-layout"  # of the processes, beside the runs
 TRACES = "ZAFU_TRACES"  # tells the ranks where to write what they did
 
 
@@ -39,14 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     if local.launched():
         local.end_with_launcher()
         data = prepared(recipe, arguments.runs)
-        verify.rank_of(recipe, data, Path(os.environ[TRACES]))
+        verify.rank_of(recipe, data, Path(os.environ[TRACES]), logs=arguments.runs / LOGS)
         return 0
     data = prepared(recipe, arguments.runs)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ[TRACES] = name
         words = ["verify-layout", *arguments.given]
-        if code := local.run(recipe.layout.world, words, logs=folder / "ranks", restarts=0):
+        if code := local.run(recipe.layout.world, words, logs=arguments.runs / LOGS, restarts=0):
             return code
         alone = Recipe.parse({**recipe.dump(), "layout": Layout().dump()})
         reference = verify.traced(alone, data, World(Layout()))

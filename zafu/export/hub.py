@@ -101,7 +101,7 @@ def trained(run: Run, signature: Signature, step: int | None) -> Generator[nn.Mo
         raise Refused(f"--step: expected one of {known}, found {step}")
     artifact.verify(path)
     model, update, _ = training.build(on_cpu(run), signature)
-    checkpoint.load(path, model, update)
+    checkpoint.load_shown(path, model, update)
     with update.evaluating():
         yield model.eval()
 

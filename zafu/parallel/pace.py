@@ -26,7 +26,7 @@ STEPS = 8  # in a row that are measured, or looked at from without
 CHANGED = 1.15  # times the time of a step as before, or its inverse, after which is measured again
 SHARE = 0.01  # of all time that measuring may take where nothing changes
 SLOW = 1.25  # times as long as others; by chance processes of a busy machine differ by less
-DOUBTFUL, AGAIN = 1.12, 2  # times as long, where nobody is named; how often to measure then again
+DOUBTFUL, AGAIN = 1.12, 3  # times as long, unnamed; how often to measure again for that
 
 
 class Made(Protocol):
@@ -62,7 +62,8 @@ class Pace:
     def __init__(self, layout: Layout, uneven: float = 1.0) -> None:
         """`uneven` is the largest share of a batch over the smallest, >= 1."""
         self._limit = SLOW * uneven
-        self.doubtful = False  # whether somebody was slower than chance explains, but not named
+        self.doubtful = False  # whether somebody was slower than chance explains, but is not named
+        self._suspects = set[int]()  # who was slow when last measured
         self._usual: np.ndarray | None = None  # seconds at first, where nobody does the same work
         stages = [layout.place(rank)["pipeline"] for rank in range(layout.world)]
         alike = [[r for r, other in enumerate(stages) if other == mine] for mine in stages]
@@ -74,11 +75,12 @@ class Pace:
         ]
 
     def slow(self, told: np.ndarray) -> list[Slow]:
-        """Who is slow by now, most first; `told` are measured steps, `(ranks, steps, 2)`.
+        """Who is slow, now and before, most first; `told` are measured steps, `(ranks, steps, 2)`.
 
         Of each there are the seconds that a rank did not wait for others, and how many of these for
         samples. Where stages of a pipeline have one process each, their work differs: then a change
-        since they were first measured counts, and not the time itself.
+        since they were first measured counts, and not the time itself. Who is slow for the first
+        time is not named yet: something else may have been at work on its machine for a moment.
         """
         own, data = told[..., 0], told[..., 1]
         if self._alone and self._usual is None:
@@ -92,7 +94,10 @@ class Pace:
                 found.append(Slow(rank, float(np.median(times)), float(share)))
             elif np.median(times) > self._limit / SLOW * DOUBTFUL:
                 self.doubtful = True
-        return sorted(found, key=lambda slow: -slow.times)
+        named = [slow for slow in found if slow.rank in self._suspects]
+        self.doubtful |= len(named) < len(found)
+        self._suspects = {slow.rank for slow in found}
+        return sorted(named, key=lambda slow: -slow.times)
 
 
 @final

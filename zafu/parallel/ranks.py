@@ -7,6 +7,7 @@ and not to average them, since a loss is a sum of which each rank has a part.
 from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -89,9 +90,8 @@ class Ranks(Spread):
         }
         pieces = [self._owned[p.name].piece() if p.name in self._owned else p for p in parts]
         self.parts = parts
-        self.held = Held(
-            pieces, buffers, lambda t: world.add(t, *KEPT_APART), world.rank == 0, self.changed
-        )
+        add = partial(_added, world) if world.degree(*KEPT_APART) > 1 else None
+        self.held = Held(pieces, buffers, add, world.rank == 0, self.changed)
 
     def compile(self, model: nn.Module) -> None:
         """Each stage of a pipeline, as nobody calls them together."""
@@ -310,6 +310,11 @@ def staged(model: nn.Module, world: World) -> list[nn.Module]:
                 "take fewer stages"
             )
     return stages
+
+
+def _added(world: World, values: Tensor) -> Tensor:
+    """The sum over the ranks of one replica."""
+    return world.add(values, *KEPT_APART)
 
 
 def _nothing() -> None:

@@ -1,6 +1,6 @@
 """Update: everything between a gradient and the next weights. Read `gradients`, then `step`."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -166,12 +166,27 @@ class Update:
         averaged = self._averaging.count if self._averaging else 0
         return {"unmoved": state.unmoved(self._optimizers), "averaged": averaged}
 
+    def shows(self, name: str) -> bool:
+        """Whether a tensor of the state decides which weights are judged and shipped."""
+        if self._averaging:
+            return name.startswith("average.")
+        return any(isinstance(optimizer, ScheduleFreeAdamW) for optimizer in self._optimizers)
+
     def load(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
         """Take on the state of an Update of the same rule and model, bit for bit.
 
         Raises Damaged that names each tensor that is missing, unexpected or of another shape; then
         nothing was changed.
         """
+        self._load(tensors, plain, lambda _: True)
+
+    def load_shown(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        """As `load`, of what `shows` names alone: then it can judge and ship, but not go on."""
+        self._load(tensors, plain, self.shows)
+
+    def _load(
+        self, tensors: dict[str, Tensor], plain: dict[str, Any], wanted: Callable[[str], bool]
+    ) -> None:
         if not isinstance(plain, dict) or plain.keys() != {"unmoved", "averaged"}:
             raise Damaged(
                 f"state of the update: expected unmoved and averaged, found {plain!r:.200}"
@@ -183,7 +198,7 @@ class Update:
         shapes = state.expected(self._optimizers, self._optimizer, unmoved=unmoved)
         if self._averaging and averaged:
             shapes |= self._averaging.shapes()
-        state.compare(shapes, tensors)
+        state.compare({name: shapes[name] for name in shapes if wanted(name)}, tensors)
         state.load(self._optimizers, self._optimizer, tensors=tensors)
         if self._averaging:
             self._averaging.load(tensors, averaged)
