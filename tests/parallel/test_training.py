@@ -112,7 +112,7 @@ def test_a_budget_in_seconds_is_judged_by_all_ranks_alike(folder: Path) -> None:
     done(start(folder, "timed", "layout.data=2", *budget))
 
     judged = [row for row in metrics.read(folder / "timed/metrics.jsonl") if "scores" in row]
-    assert len(judged) >= 9
+    assert len(judged) >= 2  # each tenth, if no step takes as long
 
 
 SLOW_END = """\
