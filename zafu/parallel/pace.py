@@ -26,7 +26,7 @@ STEPS = 8  # in a row that are measured, or looked at from without
 CHANGED = 1.15  # times the time of a step as before, or its inverse, after which is measured again
 SHARE = 0.01  # of all time that measuring may take where nothing changes
 SLOW = 1.25  # times as long as others; by chance processes of a busy machine differ by less
-DOUBTFUL, AGAIN = 1.12, 3  # times as long, unnamed; how often to measure again for that
+DOUBTFUL, AGAIN = 1.18, 3  # times as long in each of two turns; how often to measure for doubts
 
 
 class Made(Protocol):
@@ -63,7 +63,7 @@ class Pace:
         """`uneven` is the largest share of a batch over the smallest, >= 1."""
         self._limit = SLOW * uneven
         self.doubtful = False  # whether somebody was slower than chance explains, but is not named
-        self._suspects = set[int]()  # who was slow when last measured
+        self._last = np.zeros((layout.world, 0))  # times as long as others, when last measured
         self._usual: np.ndarray | None = None  # seconds at first, where nobody does the same work
         stages = [layout.place(rank)["pipeline"] for rank in range(layout.world)]
         alike = [[r for r, other in enumerate(stages) if other == mine] for mine in stages]
@@ -86,18 +86,20 @@ class Pace:
         if self._alone and self._usual is None:
             self._usual = np.median(own, axis=1, keepdims=True)
         pace = own if self._usual is None else own / self._usual
+        now = np.stack([pace[r] / np.median(pace[p], axis=0) for r, p in enumerate(self._peers)])
+        before, self._last = self._last, now
         found, self.doubtful = list[Slow](), False
-        for rank, peers in enumerate(self._peers):
-            times = pace[rank] / np.median(pace[peers], axis=0)
-            if np.quantile(times, 1 / 4) > self._limit:  # three of four steps say so
+        for rank, both in enumerate(np.concatenate([before, now], axis=1)):
+            turns = [turn[rank] for turn in (before, now) if turn.size]
+            doubtful = [np.median(turn) > self._limit / SLOW * DOUBTFUL for turn in turns]
+            middle, most = np.median(both), np.quantile(both, 1 / 4)  # three of four are above it
+            sure = middle > self._limit and most > self._limit / SLOW * DOUBTFUL
+            if len(turns) == 2 and all(doubtful) and sure:
                 share = data[rank].sum() / own[rank].sum()
-                found.append(Slow(rank, float(np.median(times)), float(share)))
-            elif np.median(times) > self._limit / SLOW * DOUBTFUL:
-                self.doubtful = True
-        named = [slow for slow in found if slow.rank in self._suspects]
-        self.doubtful |= len(named) < len(found)
-        self._suspects = {slow.rank for slow in found}
-        return sorted(named, key=lambda slow: -slow.times)
+                found.append(Slow(rank, float(middle), float(share)))
+            else:
+                self.doubtful |= bool(doubtful[-1])
+        return sorted(found, key=lambda slow: -slow.times)
 
 
 @final
