@@ -23,6 +23,7 @@ from typing import Any
 from zafu.errors import MissingExtra
 from zafu.signals import Stop, stoppable
 
+BESIDE = "ZAFU_BESIDE"  # how many processes a machine has, as LOCAL_WORLD_SIZE is always 1
 GRACE = 60.0  # seconds that the others have to end after one process has failed
 LONGEST_SAVE = 600.0  # the same after a signal
 
@@ -102,7 +103,7 @@ def _carried(ray: Any, actors: list[Any], words: list[str], share: Share) -> int
     alone = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}  # Ray shows a process its own GPU alone
     beside = Counter(machine for machine, _ in places)
     told = [
-        {**common, **alone, "RANK": str(rank), "ZAFU_BESIDE": str(beside[places[i][0]])}
+        {**common, **alone, "RANK": str(rank), BESIDE: str(beside[places[i][0]])}
         for rank, i in enumerate(order)
     ]
     ray.get(

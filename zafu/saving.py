@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from zafu.boxes import Box
+from zafu.launch_on_ray import BESIDE
 from zafu.layout import Layout
 from zafu.parallel.world import World
 
 MEMORY, GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-BESIDE = "ZAFU_BESIDE"  # how many processes a machine has, where LOCAL_WORLD_SIZE does not say so
 SMALL = 4_000_000  # bytes of a state for which training waits: some hundredths of a second
 SHARE = 0.5  # of the free memory that copies may take: the next step needs some as well
 
