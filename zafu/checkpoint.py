@@ -306,6 +306,11 @@ def name_of(step: int | None) -> str:
     return f"step-{step or 0:09d}"
 
 
+def step_of(checkpoint: Path) -> int:
+    """After how many steps a checkpoint was taken, by its folder's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def _verify_best(checkpoint: Path) -> None:
     best = _read(checkpoint)[0].best_step
     if best is not None and name_of(best) != checkpoint.name:

@@ -132,8 +132,7 @@ def events(run: Run) -> Iterator[Event]:
 
 def follow(run: Run, stop: Stop, stack: ExitStack) -> Iterator[Event]:
     """Train beside the first rank, which keeps the records and does what comes after training."""
-    stopped = lambda: stop.signal  # noqa: E731
-    data = prepared(run.recipe, run.folder.parent, stopped=stopped, trusted=True)
+    data = prepared(run.recipe, run.folder.parent, stopped=lambda: stop.signal, trusted=True)
     session = yield from opened(run, data, stop, stack)
     yield from training.steps(session)
 
@@ -392,7 +391,7 @@ def note_end(run: Run, error: BaseException) -> None:
 def how_far(run: Run) -> dict[str, Any]:
     """The last saved step, for a status."""
     saved = checkpoint.complete(run.checkpoints)
-    return {"step": int(saved[-1].name.removeprefix("step-"))} if saved else {"step": 0}
+    return {"step": checkpoint.step_of(saved[-1])} if saved else {"step": 0}
 
 
 def _scores(plain: dict[str, Any]) -> dict[str, Measurement]:

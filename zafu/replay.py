@@ -43,9 +43,7 @@ def planned(run: Run, step: int, *, from_start: bool = False) -> Plan:
         text = "the learning rate of a budget in seconds depends on the clock"
         raise Refused(f"{run.folder}: no step of this run can be replayed: {text}")
     rows = [row for row in metrics.read(run.folder / "metrics.jsonl") if "grad_norm" in row]
-    saved = {
-        int(path.name.removeprefix("step-")): path for path in checkpoint.complete(run.checkpoints)
-    }
+    saved = {checkpoint.step_of(path): path for path in checkpoint.complete(run.checkpoints)}
     row = next((r for r in rows if r["step"] - r["steps"] < step <= r["step"]), None)
     if row is not None and from_start:
         return Plan(row, None)

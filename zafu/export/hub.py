@@ -90,14 +90,16 @@ def trained(run: Run, signature: Signature, step: int | None) -> Generator[nn.Mo
     """
     if step is None:
         if not run.finished:
-            saved = [path.name for path in checkpoint.complete(run.checkpoints)]
-            known = f"--step {int(saved[-1][5:])} takes {saved[-1]}" if saved else "it has no step"
+            saved = checkpoint.complete(run.checkpoints)
+            known = "it has no step"
+            if saved:
+                known = f"--step {checkpoint.step_of(saved[-1])} takes {saved[-1].name}"
             raise Refused(f"{run.folder}: expected a finished run; {known}")
         yield load_model(run.model)[0]
         return
     path = run.checkpoints / checkpoint.name_of(step)
     if path not in (saved := checkpoint.complete(run.checkpoints)):
-        known = ", ".join(str(int(found.name[5:])) for found in saved) or "none"
+        known = ", ".join(str(checkpoint.step_of(found)) for found in saved) or "none"
         raise Refused(f"--step: expected one of {known}, found {step}")
     artifact.verify(path)
     model, update, _ = training.build(on_cpu(run), signature)
