@@ -34,6 +34,7 @@ from zafu.reading import Reading, plain
 from zafu.task import Task
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+EVALUATIONS = 10  # during training, where the recipe does not say
 SCALE_UP_AFTER = 2000  # good steps before the loss scale is doubled again
 MOST_SKIPS = 20  # non-finite steps in a row that `on_nonfinite: skip` bears
 
@@ -285,6 +286,18 @@ def budget(split: Split, spec: Fit) -> tuple[int, int | None]:
     n = len(split)
     tokens = split.count(np.arange(n)) if spec.tokens else n
     return min(spec.batch_size(n), 2**31), spec.total_samples(n, tokens)
+
+
+def due(spec: Fit, progress: Progress, step: Step, total: int | None) -> bool:
+    """Whether the validation split is judged after this step: as often as the recipe says."""
+    if spec.evaluate_every:
+        return step.number % spec.evaluate_every == 0
+    after = progress.share(total, spec.seconds)
+    if total:
+        before = (progress.samples - step.samples) / total
+    else:
+        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
+    return math.floor(after * EVALUATIONS) > math.floor(before * EVALUATIONS)
 
 
 def arithmetic(spec: Fit, device: torch.device) -> AbstractContextManager[object]:

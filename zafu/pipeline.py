@@ -20,6 +20,7 @@ import numpy as np
 from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
+from zafu.build import build, device_of
 from zafu.checkpoint import State
 from zafu.errors import DataError, DiskFull, Interrupted, LostRank, RecipeError, Refused
 from zafu.evaluation.contract import Baseline
@@ -153,11 +154,11 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     refuse_misfit(recipe, run.folder, signature)
     if stop:
         raise Interrupted(f"{stop.signal}: nothing was trained yet; run the same command again")
-    device = training.device_of(recipe.fit)
+    device = device_of(recipe.fit)
     world = stack.enter_context(joined(recipe.layout, device, logs=run.folder / "ranks"))
     if world.watch and world.rank == 0:
         world.watch.ended = lambda text: note_end(run, LostRank(text))
-    model, update, spread = training.build(run, signature, world)
+    model, update, spread = build(run.recipe, signature, world)
     first = world.rank == 0
     if first:
         checkpoint.sweep(run.checkpoints)
@@ -200,7 +201,7 @@ def reopened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Session:
     """The trained model whole in this process alone, as the newest checkpoint shows it."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, spread = training.build(run, signature)
+    model, update, spread = build(run.recipe, signature)
     newest = checkpoint.complete(run.checkpoints)[-1]
     state = checkpoint.load_shown(newest, model, update)
     split, validation = (recipe.data.open(data, name) for name in ("train", "validation"))
@@ -297,7 +298,7 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     """All metrics of a finished run's model on a split; the data is prepared again if need be."""
     run = Run.open(folder)
     module, recipe, _ = load_model(model_folder(folder))
-    module.to(training.device_of(recipe.fit))
+    module.to(device_of(recipe.fit))
     data = prepared(run.recipe, folder.parent)
     loader = recipe.fit.loader.nearby()
     found = list(judged_answers(recipe, module, data, split, loader=loader))
@@ -308,7 +309,7 @@ def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
     """What a finished model answers for each sample of a file: its name, then the answer."""
     transform = model_folder(folder)
     module, recipe, signature = load_model(transform)
-    module.to(training.device_of(recipe.fit))
+    module.to(device_of(recipe.fit))
     batch, names = recipe.data.encode(transform, file)
     rows = answer.predicted(recipe, module, signature, transform, batch)
     return [{"name": name, **row} for name, row in zip(names, rows, strict=True)]

@@ -93,6 +93,12 @@ class Recipe(Spec):
         return digest_of([settings, code] if code else settings)
 
     @property
+    def split_seed(self) -> int:
+        """The seed by which the data is dealt and fitted."""
+        seed = self.data.split.seed
+        return self.seed if seed is None else seed
+
+    @property
     def metric(self) -> str:
         """The metric by which this recipe is judged."""
         return self.evaluate.metric or self.task.metric

@@ -11,7 +11,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zafu import artifact, checkpoint, loop, reading, training
+from zafu import artifact, checkpoint, loop, reading
+from zafu.build import build, device_of
 from zafu.checkpoint import State
 from zafu.errors import Refused
 from zafu.loop import Objective, Step
@@ -68,7 +69,7 @@ def replayed(run: Run, plan: Plan, world: World, data: Path) -> dict[str, float]
     """The values of the planned row, computed again by this world; the same on all ranks."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, spread = training.build(run, signature, world)
+    model, update, spread = build(run.recipe, signature, world)
     state = State(progress=loop.begin(recipe.fit), data=data.name)
     if plan.source:
         artifact.verify(plan.source)
@@ -94,7 +95,7 @@ def here(run: Run, plan: Plan) -> dict[str, float]:
 
     data = prepared(run.recipe, run.folder.parent)
     with ExitStack() as stack:
-        device = training.device_of(run.recipe.fit)
+        device = device_of(run.recipe.fit)
         world = stack.enter_context(joined(run.recipe.layout, device))
         return replayed(run, plan, world, data)
 

@@ -192,10 +192,11 @@ def prepared(
     """
     files = recipe.data.sources()
     base = Path(os.path.commonpath(files)) if len(files) > 1 else Path("/")
+    seed = recipe.split_seed
     key = {
-        "data": recipe.data.dump(),
+        "data": recipe.data.at("split.seed", None).dump(),
         "task": recipe.task.kind,
-        "seed": recipe.seed,
+        "seed": seed,
         "files": [
             [f.name if len(files) == 1 else str(f.relative_to(base)), digest_file(f)] for f in files
         ],
@@ -222,7 +223,7 @@ def prepared(
         )
 
         def write(part: Path) -> None:
-            recipe.data.prepare(part, task=recipe.task.kind, seed=recipe.seed, work=work)
+            recipe.data.prepare(part, task=recipe.task.kind, seed=seed, work=work)
 
         publish(folder, write, kind="data", digest=digest)
         shutil.rmtree(work.folder, ignore_errors=True)

@@ -59,6 +59,10 @@ class Task(Family):
     def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
         """All metrics of a split's answers `(samples, k)`; `units` is their `Split.units`."""
 
+    def score(self, metric: str, answers: np.ndarray, *, units: int) -> float:
+        """One metric of a split's answers, without its interval."""
+        return self.judge(answers, units=units)[metric].value
+
 
 @final
 class LanguageModeling(Task):

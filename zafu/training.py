@@ -6,30 +6,17 @@ decisions that follow from it (the best weights, an early end) do not depend on 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from time import perf_counter
-from typing import Any
-
-import torch
-from torch import nn
 
 from zafu import loop
-from zafu.errors import Interrupted, Refused
-from zafu.fit import Fit
+from zafu.errors import Interrupted
 from zafu.judge import answers, unless_stopped, verdict
 from zafu.loop import Step
-from zafu.nets.depth import Recomputing
-from zafu.optim.contract import Optimizer
-from zafu.optim.runtime.parameters import parameter_groups
-from zafu.optim.runtime.update import Update
 from zafu.parallel import counting
 from zafu.parallel.pace import paced
-from zafu.parallel.spread import ALONE, Spread
-from zafu.parallel.world import World
-from zafu.run import Run
 from zafu.saves import end_save, save, save_here, saved, whole
 from zafu.session import (
     Judged,
@@ -44,73 +31,9 @@ from zafu.session import (
     uneven,
 )
 from zafu.signals import Stop
-from zafu.signature import Signature
 
-EVALUATIONS = 10  # during training, where the recipe does not say
 SECONDS_BETWEEN_SAVES = 60.0
 STEPS_BETWEEN_COMPARISONS = 50  # of what several ranks hold; before a save in any case
-
-
-def build(
-    run: Run, signature: Signature, world: World | None = None
-) -> tuple[nn.Module, Update, Spread]:
-    """The recipe's model with fresh weights on its device, what updates it, and who helps.
-
-    All weights are drawn on each rank, from the same seed, before a rank keeps its own.
-    """
-    recipe, spec = run.recipe, run.recipe.fit
-    if spec.threads:
-        torch.set_num_threads(spec.threads)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = recipe.model.build(signature)
-    if spec.recompute:
-        if not isinstance(model, Recomputing):
-            raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
-        model.recompute = True
-    model.to(device_of(spec))
-    groups = parameter_groups(model, spec.optimizer)  # what does not move requires no gradient
-    names, spread = model, ALONE
-    if world is not None and not world.alone:
-        from zafu.parallel.ranks import Ranks
-
-        with torch.device("meta"):
-            names = recipe.model.build(signature)
-        whole, narrow = looked_at_whole(spec.optimizer, groups), spec.precision == "fp16"
-        spread = Ranks(model, world, recipe.task, whole, narrow=narrow)
-        model = spread.model
-    if spec.compile:
-        spread.compile(model)
-    update = Update(
-        names,
-        optimizer=spec.optimizer,
-        schedule=spec.schedule,
-        penalties=spec.penalties,
-        clip=spec.clip,
-        noise=spec.noise,
-        average=spec.average,
-        seed=recipe.seed,
-        held=spread.held,
-    )
-    return model, update, spread
-
-
-def looked_at_whole(optimizer: Optimizer, groups: list[dict[str, Any]]) -> set[str]:
-    """The parameters that an optimizer can't move in parts."""
-    return {
-        name
-        for group in groups
-        for name, _ in group["params"]
-        if optimizer.looks_at_whole(hidden=name in group["hidden"])
-    }
-
-
-def device_of(spec: Fit) -> torch.device:
-    """The device that a recipe asks for; raises Refused if it is not there."""
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        raise Refused("fit.device: expected a CUDA device, found none; use fit.device=cpu")
-    found = "cuda" if spec.device != "cpu" and torch.cuda.is_available() else "cpu"
-    return torch.device(found)
 
 
 def steps(session: Session) -> Iterator[Step | Judged | Note]:
@@ -225,17 +148,7 @@ def decide(session: Session, value: float) -> None:
 def evaluation_due(session: Session, step: Step) -> bool:
     """Whether the validation split is judged after this step: a function of the step alone."""
     spec, progress = session.run.recipe.fit, session.state.progress
-    if not len(session.validation):
-        return False
-    if spec.evaluate_every:
-        return step.number % spec.evaluate_every == 0
-    _, total = session.budget
-    after = progress.share(total, spec.seconds)
-    if total:
-        before = (progress.samples - step.samples) / total
-    else:
-        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
-    return math.floor(after * EVALUATIONS) > math.floor(before * EVALUATIONS)
+    return len(session.validation) > 0 and loop.due(spec, progress, step, session.budget[1])
 
 
 def save_due(session: Session) -> bool:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from zafu import artifact, loop, reading, tensors, training
+from zafu import artifact, loop, reading, tensors
+from zafu.build import build
 from zafu.errors import Damaged
 from zafu.layout import Layout
 from zafu.loop import Objective
@@ -25,7 +26,6 @@ from zafu.optim.sgd import SGD
 from zafu.parallel.world import World
 from zafu.pieces import Piece, pieces_of
 from zafu.recipe import Recipe
-from zafu.run import Run
 from zafu.signature import Signature
 
 STEPS = 3
@@ -95,7 +95,7 @@ def plain(recipe: Recipe) -> Recipe:
 def traced(recipe: Recipe, data: Path, world: World) -> Trace:
     """Train some steps, keeping every gradient."""
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, spread = training.build(Run(data, recipe), signature, world)
+    model, update, spread = build(recipe, signature, world)
     split, spec = recipe.data.open(data, "train"), recipe.fit
     read = reading.training(recipe, data / "recipe.yaml", data, device=torch.device("cpu"))
     objective = Objective(model, recipe.task, split, spec, recipe.seed, read, spread)

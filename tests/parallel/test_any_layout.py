@@ -16,7 +16,8 @@ import torch
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from zafu import artifact, loop, reading, tensors, training
+from zafu import artifact, loop, reading, tensors
+from zafu.build import build
 from zafu.errors import Fault, RecipeError, Refused
 from zafu.layout import Layout
 from zafu.loop import Objective
@@ -24,7 +25,7 @@ from zafu.optim.contract import Optimizer
 from zafu.parallel.world import World
 from zafu.pieces import pieces_of
 from zafu.recipe import Recipe
-from zafu.run import Run, prepared
+from zafu.run import prepared
 from zafu.signature import Signature
 
 EXAMPLES = int(os.environ.get("ZAFU_EXAMPLES", "20"))
@@ -164,7 +165,7 @@ def recipes(draw: Any) -> dict[str, Any]:
 def trained(recipe: Recipe, data: Path, world: World) -> tuple[list[float], Any, Any]:
     """Losses and norms of all steps; what the weights are, and those that would be shipped."""
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, spread = training.build(Run(data, recipe), signature, world)
+    model, update, spread = build(recipe, signature, world)
     split = recipe.data.open(data, "train")
     read = reading.training(recipe, data / "recipe.yaml", data, device=torch.device("cpu"))
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)

@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from zafu.artifact import read_json
+from zafu.build import build
 from zafu.layout import Layout
 from zafu.optim.contract import Optimizer
 from zafu.parallel.world import World, connected
 from zafu.recipe import Recipe
-from zafu.run import Run, prepared
+from zafu.run import prepared
 from zafu.signature import Signature
-from zafu.training import build
 from zafu.verify import Difference, Trace, compared, traced, write
 
 RECIPE: dict[str, Any] = {
@@ -232,7 +232,7 @@ def with_frozen_blocks(rank: int, recipe: dict[str, Any], data: str) -> dict[str
     wanted = Recipe.parse(recipe)
     signature = Signature.parse(read_json(Path(data) / "signature.json"))
     with connected(wanted.layout, rank) as world:
-        _, update, _ = build(Run(Path(data), wanted), signature, world)
+        _, update, _ = build(wanted, signature, world)
         return update.measurements()
 
 

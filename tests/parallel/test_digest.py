@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zafu.batch import Batch
+from zafu.build import looked_at_whole
 from zafu.layout import Layout
 from zafu.nets.decoder import Decoder, Shape
 from zafu.optim.contract import Optimizer
@@ -21,7 +22,6 @@ from zafu.parallel.ranks import Ranks
 from zafu.parallel.spread import Spread
 from zafu.parallel.world import connected
 from zafu.task import LanguageModeling
-from zafu.training import looked_at_whole
 
 TASK = LanguageModeling()
 SIZES = {

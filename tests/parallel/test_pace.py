@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zafu import artifact, loop, training
+from zafu import artifact, loop
+from zafu.build import build
 from zafu.layout import Layout
 from zafu.loop import Objective
 from zafu.parallel.pace import CHANGED, SHARE, STEPS, Due, Pace, Slow, paced
 from zafu.parallel.world import connected
 from zafu.recipe import Recipe
-from zafu.run import Run, prepared
+from zafu.run import prepared
 from zafu.signature import Signature
 
 LAYOUTS = [Layout(data=2), Layout(data=4), Layout(pipeline=2), Layout(pipeline=2, data=2)]
@@ -131,7 +132,7 @@ def tired(rank: int, layout: dict[str, Any], folder: str, usual: int) -> list[An
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
     found: list[Any] = []
     with connected(recipe.layout, rank) as world:
-        model, update, spread = training.build(Run(data, recipe), signature, world)
+        model, update, spread = build(recipe, signature, world)
         split, progress = recipe.data.open(data, "train"), loop.begin(recipe.fit)
         objective = Objective(model, recipe.task, split, recipe.fit, 0, None, spread)
         napped = usual

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from zafu.batch import Batch
+from zafu.build import looked_at_whole
 from zafu.errors import Refused
 from zafu.layout import Layout
 from zafu.loading.contract import Request
@@ -27,7 +28,6 @@ from zafu.parallel.ranks import Ranks, staged
 from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
 from zafu.task import LanguageModeling
-from zafu.training import looked_at_whole
 
 TASK = LanguageModeling()
 SIZES = {

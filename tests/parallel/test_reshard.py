@@ -15,6 +15,7 @@ from zafu import checkpoint
 from zafu.artifact import verify
 from zafu.batch import Batch
 from zafu.boxes import Boxes
+from zafu.build import looked_at_whole
 from zafu.checkpoint import State
 from zafu.errors import Damaged, NonFinite
 from zafu.layout import Layout
@@ -30,7 +31,6 @@ from zafu.parallel.spread import ALONE, Spread
 from zafu.parallel.world import World
 from zafu.pieces import held_by
 from zafu.task import LanguageModeling
-from zafu.training import looked_at_whole
 
 TASK = LanguageModeling()
 LAYOUTS: list[dict[str, Any]] = [

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from zafu import artifact, tensors, training
+from zafu import artifact, tensors
+from zafu.build import build
 from zafu.loop import Objective, Step
 from zafu.optim.runtime.update import Update
 from zafu.pipeline import Began, Event, Note, events
@@ -81,7 +82,7 @@ def parts(recipe: Recipe, folder: Path) -> Parts:
     run = Run(folder / "parts", recipe)
     data = prepared(recipe, folder)
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, _ = training.build(run, signature)
+    model, update, _ = build(run.recipe, signature)
     split = recipe.data.open(data, "train")
     return Parts(Objective(model, recipe.task, split, recipe.fit, recipe.seed), update)
 

@@ -40,6 +40,9 @@ class Shares(Spec):
     each by itself."""
     column: str | None = None
     """The column that group, time and given read."""
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    """Seed of the dealing and of what is fitted, 0 to 2^32 - 1; null: the recipe's. So weights and
+    order can be drawn anew on the same split."""
     stratify: bool = False
     """Whether each class has the same share in every split (content, random and group)."""
 

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zafu import artifact, checkpoint, tensors, training
+from zafu import artifact, checkpoint, tensors
 from zafu.artifact import read_json, write_json
+from zafu.build import build
 from zafu.errors import Mismatch, MissingExtra, Refused
 from zafu.measure import Measurement
 from zafu.pipeline import load_model
@@ -102,7 +103,7 @@ def trained(run: Run, signature: Signature, step: int | None) -> Generator[nn.Mo
         known = ", ".join(str(checkpoint.step_of(found)) for found in saved) or "none"
         raise Refused(f"--step: expected one of {known}, found {step}")
     artifact.verify(path)
-    model, update, _ = training.build(on_cpu(run), signature)
+    model, update, _ = build(on_cpu(run).recipe, signature)
     checkpoint.load_shown(path, model, update)
     with update.evaluating():
         yield model.eval()

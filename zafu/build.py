@@ -1,0 +1,81 @@
+"""Building: a recipe's model with fresh weights, what updates it, and on which device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from zafu.errors import Refused
+from zafu.fit import Fit
+from zafu.nets.depth import Recomputing
+from zafu.optim.contract import Optimizer
+from zafu.optim.runtime.parameters import parameter_groups
+from zafu.optim.runtime.update import Update
+from zafu.parallel.spread import ALONE, Spread
+from zafu.parallel.world import World
+from zafu.recipe import Recipe
+from zafu.signature import Signature
+
+
+def build(
+    recipe: Recipe, signature: Signature, world: World | None = None
+) -> tuple[nn.Module, Update, Spread]:
+    """The recipe's model with fresh weights on its device, what updates it, and who helps.
+
+    All weights are drawn on each rank, from the same seed, before a rank keeps its own.
+    """
+    spec = recipe.fit
+    if spec.threads:
+        torch.set_num_threads(spec.threads)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = recipe.model.build(signature)
+    if spec.recompute:
+        if not isinstance(model, Recomputing):
+            raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
+        model.recompute = True
+    model.to(device_of(spec))
+    groups = parameter_groups(model, spec.optimizer)  # what does not move requires no gradient
+    names, spread = model, ALONE
+    if world is not None and not world.alone:
+        from zafu.parallel.ranks import Ranks
+
+        with torch.device("meta"):
+            names = recipe.model.build(signature)
+        whole, narrow = looked_at_whole(spec.optimizer, groups), spec.precision == "fp16"
+        spread = Ranks(model, world, recipe.task, whole, narrow=narrow)
+        model = spread.model
+    if spec.compile:
+        spread.compile(model)
+    update = Update(
+        names,
+        optimizer=spec.optimizer,
+        schedule=spec.schedule,
+        penalties=spec.penalties,
+        clip=spec.clip,
+        noise=spec.noise,
+        average=spec.average,
+        seed=recipe.seed,
+        held=spread.held,
+    )
+    return model, update, spread
+
+
+def looked_at_whole(optimizer: Optimizer, groups: list[dict[str, Any]]) -> set[str]:
+    """The parameters that an optimizer can't move in parts."""
+    return {
+        name
+        for group in groups
+        for name, _ in group["params"]
+        if optimizer.looks_at_whole(hidden=name in group["hidden"])
+    }
+
+
+def device_of(spec: Fit) -> torch.device:
+    """The device that a recipe asks for; raises Refused if it is not there."""
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise Refused("fit.device: expected a CUDA device, found none; use fit.device=cpu")
+    found = "cuda" if spec.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return torch.device(found)
