@@ -28,6 +28,8 @@ class Muon(Optimizer):
     """Orthogonalized momentum for hidden matrices, AdamW for all else."""
 
     kind: Literal["muon"] = "muon"
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate, > 0: the step's scale before the schedule."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0, of both parts; norms and biases are exempt as ever."""
     momentum: float = Field(default=0.95, ge=0, lt=1)

@@ -23,6 +23,8 @@ class RMSprop(Optimizer):
     """Gradients divided by their recent root mean square."""
 
     kind: Literal["rmsprop"] = "rmsprop"
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate, > 0: the step's scale before the schedule."""
     alpha: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the mean of g squared, 0 <= a < 1."""
     eps: float = Field(default=1e-8, gt=0)

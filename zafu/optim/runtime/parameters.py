@@ -30,7 +30,7 @@ def parameter_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, 
             parameter.requires_grad_(False)
         if not parameter.requires_grad:
             continue
-        group = groups.setdefault((scale, decay), _empty(optimizer.lr, scale, decay))
+        group = groups.setdefault((scale, decay), _empty(optimizer.start, scale, decay))
         group["params"].append((aliases[0], parameter))
         group["hidden"].update({aliases[0]} & hidden)
     if not groups:
