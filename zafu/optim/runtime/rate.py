@@ -1,8 +1,5 @@
 """The learning rate of `lr: auto`: what it is, and how the next gradient changes it."""
 
-# torch's operations on lists have no public names
-# pyright: reportPrivateImportUsage=false
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +11,7 @@ from zafu.errors import Damaged
 from zafu.optim.rate import Auto
 
 Sum = Callable[[Tensor], Tensor]
-_MOST = 2**20  # numbers whose steps are computed at once
+_MOST = 2**16  # numbers of small tensors that are taken together
 
 
 class Rate:
@@ -52,44 +49,53 @@ def agreement(
     `shares` are what each weight counts in a sum over all that hold it, which is `add`: so every
     process finds the same number, whatever it holds.
     """
-    sums = torch.zeros(3, dtype=torch.float64, device=next(iter(shares)).device)
+    found, factors = list[Tensor](), list[float]()  # three of each portion, and their factors
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            moved = [p for p in group["params"] if p in shares and p.grad is not None]
-            known = [p for p in moved if optimizer.state.get(p)]
-            for some in _portions(known):
-                found = _sums(some, [optimizer.state[p] for p in some], group)  # (3, weights)
-                sums += found @ found.new_tensor([shares[p] for p in some])
+            beta1, beta2 = group["betas"]
+            for portion, count, share in _portions(optimizer, group, shares):
+                root = math.sqrt(1 - beta2**count)
+                found += _products(optimizer, portion, group["eps"] * root)
+                scale = group["lr_scale"] * root / (1 - beta1**count)
+                factors += [share * scale, share, share * scale**2]
+    sums = torch.zeros(3, dtype=torch.float64, device=next(iter(shares)).device)
+    if found:
+        sums += (torch.stack(found).double() * sums.new_tensor(factors)).view(-1, 3).sum(0)
     dot, gradients, steps = (add(sums) if add else sums).tolist()
     return dot / math.sqrt(gradients * steps) if gradients * steps > 0 else 0.0
 
 
-def _sums(weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> Tensor:
-    """Of each weight: gradient times step, and the squares of both; `(3, weights)`, in double."""
-    beta1, beta2 = group["betas"]
-    counts = torch.stack([state["step"] for state in states]).tolist()
-    steps = torch._foreach_sqrt([state["exp_avg_sq"] for state in states])
-    torch._foreach_div_(steps, [math.sqrt(1 - beta2**count) for count in counts])
-    torch._foreach_add_(steps, group["eps"])
-    torch._foreach_reciprocal_(steps)
-    torch._foreach_mul_(steps, [state["exp_avg"] for state in states])
-    torch._foreach_mul_(steps, [group["lr_scale"] / (1 - beta1**count) for count in counts])
-    gradients = [w.grad.reshape(-1) for w in weights if w.grad is not None]
-    dots = [g.dot(step.view(-1)) for g, step in zip(gradients, steps, strict=True)]
-    norms = [*torch._foreach_norm(gradients), *torch._foreach_norm(steps)]
-    found = torch.stack([*dots, *norms]).double().view(3, -1)
-    found[1:].square_()
-    return found
-
-
-def _portions(weights: list[Tensor]) -> Iterator[list[Tensor]]:
-    """In the order given, as many at once as do not take much memory: at least one."""
-    portion, size = list[Tensor](), 0
-    for weight in weights:
-        if portion and size + weight.numel() > _MOST:
-            yield portion
+def _portions(
+    optimizer: torch.optim.Optimizer, group: dict[str, Any], shares: Mapping[Tensor, float]
+) -> Iterator[tuple[list[Tensor], float, float]]:
+    """Weights that were moved before and will be again: few numbers, of one count and share."""
+    moved = [p for p in group["params"] if p in shares and p.grad is not None]
+    known = [p for p in moved if optimizer.state.get(p)]
+    if not known:
+        return
+    counts = torch.stack([optimizer.state[p]["step"] for p in known]).tolist()
+    portion, size, last = list[Tensor](), 0, (counts[0], shares[known[0]])
+    for weight, count in zip(known, counts, strict=True):
+        alike = (count, shares[weight]) == last
+        if portion and not (alike and size + weight.numel() <= _MOST):
+            yield portion, *last
             portion, size = [], 0
         portion.append(weight)
-        size += weight.numel()
-    if portion:
-        yield portion
+        size, last = size + weight.numel(), (count, shares[weight])
+    yield portion, *last
+
+
+def _products(
+    optimizer: torch.optim.Optimizer, weights: list[Tensor], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient times step, and the squares of both, where a step is m / (sqrt(v) + eps)."""
+    g = _flat([w.grad for w in weights if w.grad is not None])
+    step = _flat([optimizer.state[w]["exp_avg_sq"] for w in weights]).sqrt().add_(eps)
+    torch.div(_flat([optimizer.state[w]["exp_avg"] for w in weights]), step, out=step)
+    return g.dot(step), g.dot(g), step.dot(step)
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    """All numbers in one dimension; of a single tensor no copy."""
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    return flat[0] if len(flat) == 1 else torch.cat(flat)
