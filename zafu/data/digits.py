@@ -75,6 +75,7 @@ class Digits(Data):
         for split, rows in dealt.items():
             stored = {"pixels": shown[rows], "targets": classes[rows]}
             arrays.write_arrays(folder / split, stored)
+        arrays.write_ids(folder / "train", [ids[row] for row in dealt["train"]])
         counts = pixels.histogram(shown[dealt["train"]])
         fitted = pixels.fit(counts, "z-score", size=(8, 8), labels=_LABELS)
         pixels.save(folder / "transform", fitted)

@@ -25,6 +25,7 @@ from zafu.data.contract import Data, Split
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
 from zafu.data.ledger import Ledger, Removed, report
+from zafu.data.left_out import left_out
 from zafu.data.normalize import Normalize
 from zafu.data.perceptual import PictureDuplicates
 from zafu.data.picture_pieces import Look, Piece, look
@@ -72,6 +73,8 @@ class Images(Data):
     """What is done about training pictures that seem to be of another class; null: nothing."""
     keep: tuple[str, ...] = ()
     """Ids of removed.jsonl that no step of cleaning may take out."""
+    without: tuple[str, ...] = ()
+    """Ids of pictures that are left out of training, such as those that `zafu audit` suspects."""
     store: pictures.Store = "decoded"
     """Pixels, read fast; or the files as they are: far smaller, decoded whenever they are read."""
     decoder: decode.Decoder = "pillow"
@@ -139,6 +142,8 @@ class Images(Data):
         ledger = Ledger()
         gathered, found = self._cleaned(ledger, work)
         dealt, leaking = self._dealt(gathered, found, seed)
+        ids = gathered.facts["id"].to_list()
+        dealt["train"] = left_out(dealt["train"], ids, self.without, ledger)
         labels, targets = self._classes(gathered.facts["label"].to_list(), dealt["train"])
         doubted: list[dict[str, Any]] = []
         if self.suspects:
@@ -153,6 +158,7 @@ class Images(Data):
         for split, ids in dealt.items():
             picture_splits.write(gathered, ids, stage / split, self._form(), self.store)
             arrays.write_arrays(folder / split, {"targets": targets[ids]})
+        arrays.write_ids(folder / "train", gathered.facts["id"][dealt["train"]].to_list())
         signature = pictures.signature(fitted)
         if self.features:
             signature = picture_features.write(
