@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zafu import engine
+from zafu import loop
 from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.build import build
@@ -22,7 +22,7 @@ from zafu.reading import plain
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.signature import Signature
-from zafu.trial import Outcome, Trial, outcome, trained
+from zafu.trial import Made, Outcome, Trial, outcome, trained
 
 MLP: dict[str, Any] = {
     "task": "classification",
@@ -74,7 +74,8 @@ def alone(trial: Trial) -> Outcome:
     model.double()
     split = Doubled(trial)
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, plain(split), spread)
-    return trained(trial._replace(judged=()), objective, update, lambda: "")
+    made = Made(objective, update, loop.begin(recipe.fit))
+    return trained(trial._replace(judged=()), made, lambda: "")
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +234,3 @@ def test_what_a_stack_cannot_do_is_said_by_name(folder: Path) -> None:
 
     assert all(word in said for word, said in zip(words, found, strict=True))
     assert stack.why_not(trials_of(folder, MLP, [{}])[0]) == ""
-
-
-def test_the_engine_gives_every_trial_its_outcome(folder: Path) -> None:
-    trials = trials_of(folder, MLP, [{"seed": 1}, {"model.width": 12}, {"fit.average": "ema"}, {}])
-
-    found = dict(engine.outcomes(trials, how="stacked"))
-
-    assert sorted(found) == [0, 1, 2, 3]
-    assert all(found[n].score(trial) > 0.3 for n, trial in enumerate(trials))
