@@ -163,6 +163,24 @@ def test_pictures_are_seen_alike_by_mapped_nets(folder: Path, model: dict[str, A
     assert_alike(trials_of(folder, base, [{"seed": s} for s in (0, 1)]))
 
 
+def test_small_decoders_train_together(folder: Path) -> None:
+    base = {
+        "task": "language-modeling",
+        "data": {
+            "kind": "text",
+            "files": ["stdlib:[a-c]*.py"],
+            "context": 32,
+            "tokenizer": {"kind": "bpe", "vocab": 300},
+        },
+        "model": {"kind": "decoder", "width": 16, "layers": 1, "heads": 2, "kv_heads": 1},
+        "fit": MLP["fit"] | {"batch": 16, "epochs": None, "steps": 12},
+    }
+
+    assert_alike(trials_of(folder, base, [{"fit.optimizer.lr": lr} for lr in (1e-3, 1e-2)]))
+    tied = base | {"model": base["model"] | {"tied": True}}
+    assert_alike(trials_of(folder, tied, [{"seed": 1}, {"task.label_smoothing": 0.1}]))
+
+
 def test_models_of_several_folds_train_together(folder: Path) -> None:
     first = trials_of(folder, MLP, [{"seed": 1}, {}])
     other = MLP | {"data": {"kind": "digits", "split": {"seed": 9, "validation": 0.13}}}
