@@ -34,8 +34,8 @@ class Calibration(NamedTuple):
 def fit(answers: np.ndarray, split: str) -> Calibration:
     """The temperature with the least loss on answers `(samples, 3 + classes)` to a split.
 
-    Beside Guo et al. the loss counts one more sample, of which any class is as likely, as in Platt's
-    scaling (1999): a split without a mistake, which small ones are, would ask for no doubt at all.
+    Beside Guo et al. the loss counts one more sample, whose class is any, as in Platt's scaling
+    (1999): a split without a mistake, as small ones may be, would else ask for no doubt at all.
     The loss is convex in 1 / temperature: its slope is followed to 0 by halving, to 1e-9 of it.
     """
     _, true = Classification.classes(answers)
