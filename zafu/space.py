@@ -275,9 +275,9 @@ def _tried(one: Dimension, choice: Choice | None, recipe: Recipe) -> Dimension:
     given = None
     if choice and len(values) < len(choice.values):
         given = Given(path=choice.path, values=tuple(values))
-    if isinstance(one, Choice):
-        return Choice(path=one.path, values=one.values, given=given)
-    return Range(**{**dict(one), "whole": whole, "given": given})
+    return one.model_copy(
+        update={"given": given} if isinstance(one, Choice) else {"given": given, "whole": whole}
+    )
 
 
 def _ends(one: Dimension, beside: Settings, recipe: Recipe) -> tuple[list[Fault], bool]:
