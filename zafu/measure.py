@@ -39,7 +39,7 @@ class Measurement(Spec):
         return cls(value=value, unit=unit, n=n, how=how)
 
 
-def share(successes: int, n: int, *, how: str = "Wilson interval") -> Measurement:
+def share(successes: float, n: int, *, how: str = "Wilson interval") -> Measurement:
     """The share of successes among `n > 0` trials, with its Wilson score interval."""
     p, z2 = successes / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
