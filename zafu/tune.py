@@ -16,24 +16,28 @@ seeds on the same split; the test split is looked at once, for the winner.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from zafu import confirm as confirming
-from zafu import kept
-from zafu.artifact import write_json, write_text
+from zafu import kept, tensors
+from zafu.artifact import read_json, write_json, write_text
 from zafu.confirm import Confirm
 from zafu.errors import Fault, Interrupted, RecipeError, Refused
 from zafu.found import Result, result
+from zafu.pipeline import ship
 from zafu.recipe import Recipe
+from zafu.run import Run
 from zafu.search.contract import Ask, Search, Told
 from zafu.session import Note
 from zafu.signals import Stop, stoppable
+from zafu.signature import Signature
 from zafu.source import to_yaml
 from zafu.space import Space, applied
 from zafu.spec import digest_of
@@ -52,6 +56,9 @@ class Budget(NamedTuple):
     epochs: float | None = None  # of training, over all trials, without confirming
 
 
+NO_LIMIT, USUAL = Budget(), Confirm()
+
+
 @dataclass(frozen=True)
 class Tuning:
     """What is searched, how, where it is noted, and who computes."""
@@ -61,8 +68,8 @@ class Tuning:
     search: Search
     folder: Path
     runs: Path
-    budget: Budget = Budget()
-    confirm: Confirm | None = Confirm()
+    budget: Budget = NO_LIMIT
+    confirm: Confirm | None = USUAL
     seed: int = 0
     folds: int = 0
     storage: str = ""  # URL of a database; "": a file in the folder
@@ -238,13 +245,29 @@ class Driver:
                     if over.done.value is not None and over.row.number in last:
                         values.append(over.done.value)
                     best = (max if self.tuning.higher else min)(values, default=None)
+                    self._shipped(over)
                     row = over.row._replace(state=over.done.state, done=over.done)
                     yield Tried(row, best)
         except Interrupted:
             self._unless_stopped()
             raise
 
-    def _over(self, mine: Sequence[Row], judged: tuple[str, ...]) -> Iterator[Over]:
+    def _shipped(self, over: Over) -> None:
+        """Keep the weights at the end of a schedule, which no settings alone would give again."""
+        wanted = over.row.wanted
+        if self.tuning.search.schedules and over.row.stage == "search" and wanted.until == 1.0:
+            self.weights.mkdir(exist_ok=True)
+            for outcome in over.outcomes[:1]:
+                part = self.weights / f".{over.row.number}.part"
+                tensors.write(part, outcome.weights)
+                part.replace(self.weights / f"{over.row.number}.safetensors")
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights at the end of schedules are."""
+        return self.tuning.folder / "weights"
+
+    def _over(self, mine: Sequence[Row], judged: tuple[str, ...]) -> Generator[Over]:
         yield from self.bench.over(mine, self.compute, judged)
 
     def _asked(self, rows: list[Row]) -> list[Wanted]:
@@ -335,10 +358,25 @@ class Driver:
         found = result(
             tuning.space, rows, done, origins, higher=tuning.higher, samples=self.train_samples
         )
-        kept.keep(self.bench.states, ())
-        with suppress(OSError):
-            self.bench.states.rmdir()
+        if tuning.search.schedules:
+            self._ship(found)
+        for folder in (self.bench.states, self.weights):
+            shutil.rmtree(folder, ignore_errors=True)
         return written(tuning, found)
+
+    def _ship(self, found: Result) -> None:
+        """Publish the weights to which the winner's schedule has led as a finished model."""
+        file = self.weights / f"{found.winner.origin}.safetensors"
+        plan = found.winner.schedule
+        if not file.is_file():  # all of it was done before
+            return
+        recipe = applied(self.tuning.held, plan[-1][1])
+        run, data = Run(self.tuning.folder / "winner", recipe), self.bench.data(recipe)
+        run.begin()
+        signature = Signature.parse(read_json(data / "signature.json"))
+        model = recipe.model.build(signature)
+        tensors.into_module(model, tensors.read(file), file)
+        ship(run, model, data, step=0)
 
     def _said(self) -> Iterator[Note]:
         said, self.notes[:] = list(self.notes), []
@@ -366,7 +404,10 @@ def written(tuning: Tuning, found: Result) -> Finished:
         **found.dump(),
     }
     write_json(folder / "study.json", facts)
-    if len(found.winner.schedule) == 1:
+    if tuning.search.schedules:
+        plan = [{"until": until, "settings": found} for until, found in found.winner.schedule]
+        write_json(folder / "schedule.json", plan)
+    else:
         best = applied(tuning.held, found.winner.schedule[0][1])
         write_text(folder / "best.yaml", to_yaml(best.dump()))
     report = folder / "report.html"

@@ -114,7 +114,11 @@ def _result(console: Console, event: Finished) -> None:
     console.print(_table(found, metric))
     for sentence in sentences(found, metric):
         console.print(escape(sentence))
-    if len(found.winner.schedule) == 1:
+    if tuning.search.schedules:
+        plan = len(found.winner.schedule)
+        console.print(f"schedule of {plan} parts  {tuning.folder / 'schedule.json'}")
+        console.print(f"next    zafu evaluate {tuning.folder / 'winner'}")
+    else:
         console.print(f"next    zafu train {tuning.folder / 'best.yaml'}")
     console.print(f"report  {event.report}")
 
@@ -125,7 +129,7 @@ def _table(found: Result, metric: str) -> Table:
     table.add_column("trial", justify="right")
     for name in ("in the search", "fresh seeds", "95 % interval"):
         table.add_column(name, justify="right")
-    table.add_column("settings")
+    table.add_column("settings", overflow="fold")
     for one in found.confirmed[:TOP]:
         value = one.value
         bounds = f"{value.low:.4g} to {value.high:.4g}" if value and value.low is not None else ""

@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--over", action="append", default=[], metavar="PATH=SPEC",
         help="log:1e-4:0.3, 0:0.6, 32:512:32 or a,b,c; once for each path")  # fmt: skip
     add("--search", default="random", metavar="KIND",
-        help="a kind (zafu list searches) or a YAML mapping with kind: (default: random)")  # fmt: skip
+        help="a kind (zafu list searches) or a YAML mapping (default: random)")  # fmt: skip
     add("--trials", type=int, help=f"settings that are tried (default: {TRIALS} without a budget)")
     add("--budget", help="time of all trials, such as 90s, 20min, 1.5h")
     add("--epochs", type=float, help="epochs of training of all trials together")
