@@ -50,7 +50,7 @@ def digits(**changes: Any) -> Recipe:
             "task": "classification",
             "data": {"kind": "digits", "split": {"validation": 0.2, "test": 0.2}},
             "model": {"kind": "mlp", "width": 16},
-            "fit": {"optimizer": "adamw", "batch": 64, "epochs": 3, "loader": "inline"},
+            "fit": {"optimizer": "adamw", "batch": 64, "epochs": 2, "loader": "inline"},
         }
     )
     for path, value in changes.items():
@@ -191,11 +191,11 @@ def test_settings_that_do_not_go_together_are_a_failed_trial_with_its_reason(
 
 def test_a_budget_of_epochs_ends_the_search(tmp_path: Path, runs: Path) -> None:
     of = tuning(tmp_path / "study", runs, kind="random")
-    of = replace(of, budget=Budget(epochs=6), confirm=None)
+    of = replace(of, budget=Budget(epochs=5), confirm=None)
 
     ledger = finished(of).result.ledger["search"]
 
-    assert 6 <= ledger["epochs"] <= 6 + 32 * 3
+    assert 5 <= ledger["epochs"] <= 8  # four at first, as none was measured
 
 
 def test_an_optimum_at_the_edge_of_the_space_is_said_to_be(tmp_path: Path, runs: Path) -> None:
