@@ -195,7 +195,7 @@ def test_a_budget_of_epochs_ends_the_search(tmp_path: Path, runs: Path) -> None:
 
     ledger = finished(of).result.ledger["search"]
 
-    assert 5 <= ledger["epochs"] <= 8  # four at first, as none was measured
+    assert 5 <= ledger["epochs"] <= 16  # eight at first, as none was measured
 
 
 def test_an_optimum_at_the_edge_of_the_space_is_said_to_be(tmp_path: Path, runs: Path) -> None:

@@ -17,6 +17,7 @@ seeds on the same split; the test split is looked at once, for the winner.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -45,8 +46,8 @@ from zafu.spec import digest_of
 from zafu.study import Row, Study, Wanted, spent
 from zafu.trials import Bench, Compute, Over, by_engine, named
 
-CLAIM = 32  # trials that a process takes at a time
-UNKNOWN = 4  # the same, where there is a limit of time and no trial has been timed
+CLAIM, FIRST = 32, 8  # trials that a process takes at a time: at most, and before any was timed
+LONG = 60.0  # seconds for which it takes trials, so that a process that comes later finds some
 PAUSE = 0.3  # seconds between two looks at what other processes do
 
 
@@ -220,7 +221,8 @@ class Driver:
                     continue
                 if not open_:
                     return
-            if mine := self.study.claim(waiting[: self._share(rows)]) if paid else []:
+            share = self._share(rows, len(waiting)) if paid and waiting else 0
+            if mine := self.study.claim(waiting[:share]):
                 yield from self._done(mine, rows, judged)
             elif not paid and len(waiting) == len(open_):
                 return
@@ -318,23 +320,22 @@ class Driver:
         later = min(top, max(1, tried // confirming.SHARE)) * seeds * _full(rows)
         return cost["wall"] >= budget.seconds - min(later, budget.seconds / 2)
 
-    def _share(self, rows: list[Row]) -> int:
-        """How many trials to claim at once: not many more than the budget pays for."""
+    def _share(self, rows: list[Row], waiting: int) -> int:
+        """How many trials to claim at once: others may come, and the budget pays for so many."""
         budget, cost = self.tuning.budget, spent(rows)
         if self.tuning.search.asynchronous:
             return 1
-        if budget.seconds is None and budget.epochs is None:
-            return CLAIM
         if not cost["trials"]:
-            return UNKNOWN
-        many = float(CLAIM)
+            return math.ceil(min(waiting, FIRST) / self.study.crew())
+        each = max(cost["wall"] / cost["trials"], 1e-9)
+        cores = len(os.sched_getaffinity(0))
+        most = [CLAIM, max(LONG / each, cores), max(waiting / self.study.crew(), 1)]
         if budget.seconds is not None:
-            left = budget.seconds - cost["wall"]
-            many = min(many, left / max(cost["wall"] / cost["trials"], 1e-9) / 2)
+            most.append((budget.seconds - cost["wall"]) / each / 2)
         if budget.epochs is not None:
             left = budget.epochs * self.train_samples - cost["samples"]
-            many = min(many, left / max(cost["samples"] / cost["trials"], 1e-9))
-        return max(1, math.ceil(many))
+            most.append(left / max(cost["samples"] / cost["trials"], 1e-9))
+        return max(1, math.ceil(min(most)))
 
     def _train_samples(self) -> int:
         recipe = self.bench.recipe
