@@ -67,13 +67,22 @@ class Borrowed(NamedTuple):
     def measured(self) -> Measurement:
         """The value with its percentile interval; fewer draws of many samples."""
         self.score()
+        return percentiles(self.columns, self.statistic, draws=self.draws)
+
+    @property
+    def draws(self) -> int:
+        """How often samples are drawn for an interval."""
         size = sum(column.size for column in self.columns)
-        draws = max(FEWEST, min(MOST, WORK // max(size, 1)))
+        return max(FEWEST, min(MOST, WORK // max(size, 1)))
+
+    @property
+    def statistic(self) -> Callable[..., np.ndarray]:
+        """The values of columns `(draws, samples, ...)`, nan where there is none: `(draws,)`."""
 
         def each(*drawn: np.ndarray) -> np.ndarray:
             return np.array([_or_nan(self.call, *row) for row in zip(*drawn, strict=True)])
 
-        return percentiles(self.columns, each, draws=draws)
+        return each
 
 
 def faults(name: str, task: str, outputs: int | None) -> list[Fault]:
