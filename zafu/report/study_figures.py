@@ -48,9 +48,7 @@ def dots(trials: object, *, factor: float, epoch: float) -> list[Dot]:
     return found
 
 
-def spending(
-    found: Sequence[Dot], metric: str, *, higher: bool, confirmed: float
-) -> Element:
+def spending(found: Sequence[Dot], metric: str, *, higher: bool, confirmed: float) -> Element:
     """Each trial's value, and the best so far, against the epochs spent until then."""
     y = value_axis([dot.value for dot in found] + [confirmed], higher=higher)
     x = linear(np.array([0.0, found[-1].spent]))
@@ -89,7 +87,9 @@ def by_setting(
     frame = framed(x, y, width=400, height=230)
     inside_: list[Child] = [
         _dot(frame, dot, place, dot.until < 1, strong=dot.settings == winner)
-        for dot, place in sorted(zip(shown, places, strict=True), key=lambda p: p[0].settings == winner)
+        for dot, place in sorted(
+            zip(shown, places, strict=True), key=lambda p: p[0].settings == winner
+        )
     ]
     named = _named(frame, labels) if labels else None
     drawn = plane(f"{metric} against {path}", frame, [*inside_, named], across="", down=metric)
