@@ -27,8 +27,7 @@ LESS = ("_loss", "_error", "_deviance")  # how scikit-learn's names end where le
 PAIRS = ({"y_true", "y_pred"}, {"labels_true", "labels_pred"}, {"y1", "y2"})
 SURE = ({"y_true", "y_score"}, {"y_true", "y_proba"})  # functions that want probabilities
 SURE_BY_NAME = frozenset({"log_loss", "d2_log_loss_score", "brier_score_loss"})  # before 1.8
-WORK = 2_000_000  # numbers that all draws of a bootstrap read together, so that it ends soon
-FEWEST, MOST = 200, 1000  # draws
+FEW = 200  # draws of a bootstrap, each of which takes a library milliseconds
 Call = Callable[..., float]  # of (true, predicted, probabilities), or of (true, predicted)
 
 
@@ -53,6 +52,7 @@ class Borrowed(NamedTuple):
     name: str
     call: Call
     columns: Sequence[np.ndarray]
+    draws: int = FEW
 
     def score(self) -> float:
         """The value; raises DataError where it is not defined for these answers."""
@@ -65,15 +65,9 @@ class Borrowed(NamedTuple):
         return value
 
     def measured(self) -> Measurement:
-        """The value with its percentile interval; fewer draws of many samples."""
+        """The value with its percentile interval."""
         self.score()
         return percentiles(self.columns, self.statistic, draws=self.draws)
-
-    @property
-    def draws(self) -> int:
-        """How often samples are drawn for an interval."""
-        size = sum(column.size for column in self.columns)
-        return max(FEWEST, min(MOST, WORK // max(size, 1)))
 
     @property
     def statistic(self) -> Callable[..., np.ndarray]:
