@@ -14,7 +14,8 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from zafu.errors import DataError, Fault
 from zafu.measure import Measurement, percentiles
 from zafu.spec import did_you_mean
 
+T = TypeVar("T")
 PREFIX = "torchmetrics:"
 LESS = ("_loss", "_error", "_deviance")  # how scikit-learn's names end where less is better
 PAIRS = ({"y_true", "y_pred"}, {"labels_true", "labels_pred"}, {"y1", "y2"})
@@ -123,7 +125,7 @@ def find(name: str, task: str, outputs: int) -> Found:
     except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
         first = " ".join(str(error).split())[:120]
         raise Unsuited(f"a metric for {task} with {outputs} outputs ({first})") from None
-    if not np.isscalar(value) or isinstance(value, str) or not math.isfinite(float(value)):
+    if not isinstance(value, Real) or not math.isfinite(value):
         raise Unsuited(f"a metric that gives one number for {task} with {outputs} outputs")
     return found
 
@@ -134,7 +136,7 @@ def metric(name: str, task: str, columns: Sequence[np.ndarray]) -> Borrowed:
     return Borrowed(name, find(name, task, outputs).call, columns)
 
 
-def quietly(call: Call, *columns: np.ndarray) -> float:
+def quietly(call: Callable[..., T], *columns: np.ndarray) -> T:
     """What a library says, without its warnings: of a draw that lacks a class there are many."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
