@@ -156,6 +156,11 @@ def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
             yield replace(fault, path=f"model.{fault.path}")
 
 
+def _model_suits_task(task: Task, model: Model) -> Iterator[Fault]:
+    for fault in model.suits(task.kind):
+        yield replace(fault, path=f"model.{fault.path}")
+
+
 def _metric_belongs_to_task(task: Task, evaluate: Evaluate) -> Iterator[Fault]:
     metric = evaluate.metric
     if metric and metric not in task.metrics:
@@ -274,6 +279,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_serves_task,
     _model_takes_data,
     _model_fits_data,
+    _model_suits_task,
     _metric_belongs_to_task,
     _baselines_suit,
     _data_is_there,
