@@ -20,6 +20,7 @@ from zafu.fuse.members import Member
 from zafu.spec import show
 
 State = Mapping[str, Tensor]
+TRAINING = ("dropout", "drop_path", "weights")  # settings that a finished model does not need
 
 
 def average(states: Sequence[State]) -> dict[str, Tensor]:
@@ -52,12 +53,13 @@ def refuse_others(members: Sequence[Member]) -> None:
 
 def _unlike(first: Member, member: Member) -> Iterator[str]:
     here, there = flat(first.recipe.model.dump()), flat(member.recipe.model.dump())
+    if here["kind"] != there["kind"]:
+        yield f"model.kind: expected {here['kind']}, found {there['kind']}"
+        return
     shapes = (tensors.of_module(of.module) for of in (first, member))
     own, other = ({name: list(x.shape) for name, x in state.items()} for state in shapes)
-    if own == other and here.get("kind") == there.get("kind"):
-        return  # such as another dropout
     for key in dict.fromkeys([*here, *there]):
-        if here.get(key) != there.get(key):
+        if here.get(key) != there.get(key) and key.rpartition(".")[2] not in TRAINING:
             expected = f"expected {show(here.get(key))}, found {show(there.get(key))}"
             yield f"model.{key}: {expected}"
     for name in sorted(own.keys() & other.keys()):

@@ -109,7 +109,7 @@ def _logistic(answers: Tensor, targets: Tensor, strength: float) -> tuple[Tensor
         away = (weights - 1 / members).square().sum() + bias.square().sum()
         loss = functional.cross_entropy(joined(answers, weights, bias), targets) + strength * away
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     search.step(closure)
     return weights.detach(), bias.detach()
