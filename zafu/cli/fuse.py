@@ -29,7 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="vote: mean of probabilities; hard: majority; weighted: a mean with learned weights; "
         "stack: learned weights by class; soup: mean of weights, greedy; uniform: of all",
     )
-    parser.add_argument("--runs", type=Path, help="where the folder goes (default: beside the first)")
+    parser.add_argument(
+        "--runs", type=Path, help="where the folder goes (default: beside the first)"
+    )
     parser.add_argument("--out", type=Path, help="the folder (default: named by the members)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -85,7 +87,11 @@ def _time(of: Measurement) -> str:
 def _said(found: dict[str, Any]) -> str:
     effect = found["effect"]
     size, metric = _measured(effect["size"]), found["metric"]
-    better = {"not shown": "not shown to differ from", "better": "better than", "worse": "worse than"}
+    better = {
+        "not shown": "not shown to differ from",
+        "better": "better than",
+        "worse": "worse than",
+    }
     verdict = better[found["verdict"]]
     said = f"the fused model is {verdict} {found['best']}, the best member"
     return f"{said}: {metric} {size.value:+.4g} [{size.low:+.4g}, {size.high:+.4g}], p {effect['p']:.2g}"

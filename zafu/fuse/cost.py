@@ -73,7 +73,9 @@ def median(seconds: Sequence[float]) -> Measurement:
     )
 
 
-def _times(modules: Sequence[nn.Module], inputs: tuple[Tensor, ...], stop: Stop) -> list[list[float]]:
+def _times(
+    modules: Sequence[nn.Module], inputs: tuple[Tensor, ...], stop: Stop
+) -> list[list[float]]:
     """Seconds of each module's passes, one of each in turn."""
     times = [list[float]() for _ in modules]
     begun = perf_counter()

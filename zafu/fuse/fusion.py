@@ -63,7 +63,9 @@ class Judged(NamedTuple):
     evaluation: dict[str, Any]
 
 
-def fuse(paths: Sequence[Path], way: Way, *, runs: Path | None = None, out: Path | None = None) -> Fused:
+def fuse(
+    paths: Sequence[Path], way: Way, *, runs: Path | None = None, out: Path | None = None
+) -> Fused:
     """Make one model of finished runs or checkpoints; of one run alone, of its checkpoints.
 
     The folder is `out`, or is named by members and way under `runs` (where the first run lies).

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
-from zafu import artifact, checkpoint, tensors
+from zafu import artifact, checkpoint, loop, tensors
 from zafu.build import build
 from zafu.errors import Damaged, Refused
 from zafu.pipeline import load_model, model_folder
@@ -123,10 +123,19 @@ def _of_checkpoint(path: Path) -> Member:
 def _snapshots(path: Path) -> list[Path]:
     run = Run.open(path)
     found = checkpoint.complete(run.checkpoints)
+    if run.recipe.fit.schedule.ends() and found:
+        found = [there for there in found if checkpoint.step_of(there) in _ends(run, found[0])]
     if len(found) < 2:
         text = f"expected two runs or more, or one with two checkpoints, found {len(found)}"
         raise Refused(f"{path}: {text}; fit.schedule={{kind: cyclic}} keeps one of each cycle")
     return found
+
+
+def _ends(run: Run, of: Path) -> frozenset[int]:
+    """The steps after which the run's cycles end."""
+    recipe = run.recipe
+    data = run.folder.parent / "data" / str(artifact.card(of).get("data"))
+    return loop.ends(recipe.fit, *loop.budget(recipe.data.open(data, "train"), recipe.fit))
 
 
 def _is_checkpoint(path: Path) -> bool:

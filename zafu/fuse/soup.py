@@ -28,7 +28,9 @@ def average(states: Sequence[State]) -> dict[str, Tensor]:
     return {name: _mean([state[name] for state in states]) for name in states[0]}
 
 
-def greedy(order: Sequence[int], states: Sequence[State], value: Callable[[State], float]) -> set[int]:
+def greedy(
+    order: Sequence[int], states: Sequence[State], value: Callable[[State], float]
+) -> set[int]:
     """Which states make the soup; `order` has the best first, and more of `value` is better."""
     kept = [order[0]]
     best = value(states[order[0]])

@@ -1,4 +1,4 @@
-"""Ways to make one model of several; each gives a Model's Spec, its module, and what was learned."""
+"""Ways to make one model of several: each gives its Spec, its module, and what was learned."""
 
 from __future__ import annotations
 

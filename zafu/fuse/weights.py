@@ -61,7 +61,7 @@ def odds(right: np.ndarray) -> list[float]:
 
 
 def stacked(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Weights `(members, outputs)`, biases `(outputs,)` and how strongly they are drawn to the mean.
+    """Weights `(members, outputs)`, biases `(outputs,)`, and the strength of the pull to the mean.
 
     `answers` `(members, samples, outputs)` are log-probabilities where targets are classes, else
     numbers.
