@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from zafu.measure import Measurement
 
 HOWS = ("vote", "hard", "weighted", "stack", "soup", "uniform")
+VERDICTS = {
+    "not shown": "not shown to differ from",
+    "better": "better than",
+    "worse": "worse than",
+}
 EXAMPLE = """\
   zafu fuse runs/a runs/b runs/c --how vote      mean of probabilities; members of any architecture
   zafu fuse runs/a runs/b runs/c --how stack     weights learned on the validation split
@@ -58,7 +63,7 @@ def _show(fused: Fused) -> None:
     metric = found["metric"]
     title = f"{metric} on the {found['split']} split, and the median time of a pass"
     table = Table(title=title, title_justify="left")
-    for heading in ("", "weight", metric, "95 % interval", "weights", "1 sample", "32 samples"):
+    for heading in ("", "share", metric, "95 % interval", "weights", "1 sample", "32 samples"):
         table.add_column(heading, justify="right" if heading else "left")
     for row in found["members"]:
         table.add_row(row["name"], f"{row['weight']:.3g}", *_cells(row, metric))
@@ -87,14 +92,10 @@ def _time(of: Measurement) -> str:
 def _said(found: dict[str, Any]) -> str:
     effect = found["effect"]
     size, metric = _measured(effect["size"]), found["metric"]
-    better = {
-        "not shown": "not shown to differ from",
-        "better": "better than",
-        "worse": "worse than",
-    }
-    verdict = better[found["verdict"]]
+    verdict = VERDICTS[found["verdict"]]
     said = f"the fused model is {verdict} {found['best']}, the best member"
-    return f"{said}: {metric} {size.value:+.4g} [{size.low:+.4g}, {size.high:+.4g}], p {effect['p']:.2g}"
+    value, low, high = (f"{x or 0:+.4g}" for x in (size.value, size.low, size.high))
+    return f"{said}: {metric} {value} [{low}, {high}], p {effect['p']:.2g}"
 
 
 def _measured(plain: dict[str, Any]) -> Measurement:

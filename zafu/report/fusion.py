@@ -45,7 +45,7 @@ def fusion(folder: Folder) -> Element | None:
 def _verdict(found: dict[str, Any]) -> list[Child]:
     """What was made, and whether it is better than the best of its members."""
     way, means = words(found.get("how")), words(found.get("means"))
-    made = [h("strong", way), f": {means}. "]
+    made: list[Child] = [h("strong", way), f": {means}. "]
     effect, metric = mapping(found.get("effect")), words(found.get("metric"))
     size, verdict = measurement(effect.get("size")), words(found.get("verdict"))
     if size is None or verdict not in SAID:
@@ -88,13 +88,13 @@ def _figures(found: dict[str, Any], members: list[dict[str, Any]]) -> list[Eleme
 def _members(found: dict[str, Any], members: list[dict[str, Any]]) -> Element:
     metric = words(found.get("metric"))
     rows = [_row(words(m.get("name")), m, metric, words(m.get("kind"))) for m in members]
-    rows.append(_row("fused", mapping(found.get("fused")), metric, "–"))
-    heads = ["Model", "Weight", label(metric).capitalize(), "Parameters", "Weights", "1 sample"]
+    rows.append(_row("fused", mapping(found.get("fused")), metric, ""))
+    heads = ["Model", "Share", label(metric).capitalize(), "Weights", "1 sample", "32 samples"]
     return tables.table(
-        "Members and the fused model; the median time of one forward pass",
-        [*heads, "32 samples", "Kind"],
+        "Members and the fused model: bytes and number of weights, median time of a forward pass",
+        heads,
         rows,
-        numbers=7,
+        numbers=5,
     )
 
 
@@ -104,14 +104,14 @@ def _row(name: str, of: dict[str, Any], metric: str, kind: str) -> list[Child]:
     score = scores(of.get("scores")).get(metric)
     parameters, size = number(cost.get("parameters")), number(cost.get("bytes"))
     return [
-        h("span", name),
+        h("span", name, h("small", f" {kind}") if kind else None),
         f"{weight:.3g}" if math.isfinite(weight) else "",
         _split(bare(metric, score)) if score else "–",
-        short(parameters),
-        str(Bytes(int(size))) if math.isfinite(size) else "–",
+        h("span", str(Bytes(int(size))), h("small", f" {short(parameters)}"))
+        if math.isfinite(size)
+        else "–",
         _time(latency.get("1")),
         _time(latency.get("32")),
-        kind,
     ]
 
 
@@ -155,7 +155,7 @@ def _pairs(found: dict[str, Any], members: list[dict[str, Any]]) -> Element | No
     note = None
     if any_right:
         note = f"At least one member is right on {bare('accuracy', any_right)} of the samples: "
-        note += "no vote can do better."
+        note += "a majority can do no better."
     return h("div", table, h("p.aside", note) if note else None)
 
 
