@@ -101,7 +101,7 @@ def _logistic(answers: Tensor, targets: Tensor, strength: float) -> tuple[Tensor
     weights = torch.full((members, outputs), 1 / members, dtype=answers.dtype, requires_grad=True)
     bias = torch.zeros(outputs, dtype=answers.dtype, requires_grad=True)
     search = torch.optim.LBFGS(
-        [weights, bias], max_iter=200, tolerance_grad=1e-8, line_search_fn="strong_wolfe"
+        [weights, bias], max_iter=100, tolerance_grad=1e-8, line_search_fn="strong_wolfe"
     )
 
     def closure() -> float:
