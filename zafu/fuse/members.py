@@ -86,7 +86,8 @@ def _of_run(path: Path) -> Member:
     run = Run.open(path)
     if not run.finished:
         state = run.status().get("state", "unfinished")
-        raise Refused(f"{path}: expected a finished run, found one that is {state}")
+        found = "one without a model" if state == "finished" else f"one that is {state}"
+        raise Refused(f"{path}: expected a finished run, found {found}")
     folder = model_folder(path)
     module, recipe, signature = load_model(folder)
     card = artifact.card(folder)
