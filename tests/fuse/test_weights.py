@@ -17,7 +17,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def drawn(probabilities: Tensor, seed: int = 0) -> Tensor:
+def drawn(probabilities: Tensor, seed: int = 7) -> Tensor:  # apart from what features have
     generator = torch.Generator().manual_seed(seed)
     return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
 
@@ -31,7 +31,7 @@ def test_a_planted_mixture_of_probabilities_is_found() -> None:
 
     found = mixture(logs)
 
-    assert found == pytest.approx(planted.tolist(), abs=0.08)  # of a sample
+    assert found == pytest.approx(planted.tolist(), abs=0.03)  # of a sample
     assert sum(found) == pytest.approx(1, abs=2e-4)
     likelihood = (
         torch.logsumexp(logs + w.log()[:, None], 0).sum()
@@ -79,7 +79,7 @@ def test_a_stack_of_classes_recovers_planted_weights() -> None:
     weights, bias, strength = stacked(logs, drawn(shares))
 
     # what classes share is known less well than what tells them apart: so is each weight alone
-    torch.testing.assert_close(weights, planted, atol=0.25, rtol=0)
+    torch.testing.assert_close(weights, planted, atol=0.1, rtol=0)
     learned = joined(logs, weights, bias).log_softmax(-1)
     divergence = (shares * (shares.log() - learned)).sum(-1).mean()
     assert divergence < 12 / 8000  # 12 numbers cost half of that on average
