@@ -58,7 +58,7 @@ LEAF = (
 ANY = st.recursive(
     LEAF, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x), max_leaves=8
 )
-FILES = ("environment", "status", "prepare", "evaluation", "samples", "model/card")
+FILES = ("environment", "status", "prepare", "evaluation", "fusion", "samples", "model/card")
 
 
 class Tree(HTMLParser):
