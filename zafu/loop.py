@@ -295,15 +295,13 @@ def ends(spec: Fit, size: int, total: int | None) -> frozenset[int]:
     return frozenset(min(max(step, 1), steps) for step in found if steps)
 
 
-def due(spec: Fit, progress: Progress, step: Step, total: int | None) -> bool:
-    """Whether the validation split is judged after this step: as often as the recipe says."""
+def due(spec: Fit, number: int, before: float, after: float) -> bool:
+    """Whether the validation split is judged after a step, as often as the recipe says.
+
+    `before` and `after` are the shares of the budget that are spent before and after it.
+    """
     if spec.evaluate_every:
-        return step.number % spec.evaluate_every == 0
-    after = progress.share(total, spec.seconds)
-    if total:
-        before = (progress.samples - step.samples) / total
-    else:
-        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
+        return number % spec.evaluate_every == 0
     return math.floor(after * EVALUATIONS) > math.floor(before * EVALUATIONS)
 
 

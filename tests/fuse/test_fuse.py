@@ -88,7 +88,7 @@ def test_a_fused_model_is_evaluated_predicted_and_reported_as_any_other(
     page = (vote.folder / "report.html").read_text()
     assert "digits-2" in page
     assert "Disagreement" in page
-    assert ".part" not in page
+    assert f"{vote.folder.name}.part" not in page
     assert main(["export", str(vote.folder), "--kind", "hub"]) == 2
     assert "ensemble has no form in transformers" in capsys.readouterr().err
 

@@ -21,6 +21,8 @@ from zafu import answer, artifact, statistics, tensors
 from zafu.artifact import read_json, write_json, write_text
 from zafu.checkpoint import MODEL
 from zafu.errors import DataError, Refused
+from zafu.evaluation import calibration
+from zafu.evaluation.calibration import Calibration
 from zafu.fuse import ways
 from zafu.fuse.answers import go_on, read
 from zafu.fuse.cost import Cost, costs
@@ -28,9 +30,8 @@ from zafu.fuse.diversity import diversity, rights
 from zafu.fuse.members import Member
 from zafu.fuse.members import read as read_members
 from zafu.fuse.ways import Joined, Table, Way
-from zafu.judge import unless_stopped
+from zafu.judge import judged_answers, scored, unless_stopped
 from zafu.layout import Layout
-from zafu.pipeline import judged_answers, scored
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
@@ -98,16 +99,17 @@ def _made(folder: Path, members: list[Member], way: Way, digest: str, stop: Stop
     joined = ways.join(table, way)
     update = {"model": joined.model, "layout": Layout()}
     fused = recipe.model_copy(update=update)
-    split = "test" if len(recipe.data.open(data, "test")) else "validation"
-    judged = [
-        _judged(name, recipe, module, data, split, stop)
-        for name, module in [*((m.name, m.module) for m in members), (FUSED, joined.module)]
-    ]
+    split = judging(recipe, data)
+    fitted = None
+    if table.values and recipe.task.kind == "classification":
+        fitted = calibration.fit(ways.answered(table, joined.module), "validation")
+    each = [*((m.name, m.module, None) for m in members), (FUSED, joined.module, fitted)]
+    judged = [_judged(row[0], recipe, *row[1:], data=data, stop=stop) for row in each]
     found = _found(table, way, joined, judged, data, split)
     evaluation = {**judged[-1].evaluation, "baselines": _baselines(members[0], split)}
 
     def write(part: Path) -> None:
-        _write(part, fused, joined.module, data, parents(members))
+        _write(part, fused, joined.module, data, (parents(members), fitted))
         write_json(part / "evaluation.json", evaluation)
         write_json(part / NAME, found)
         write_json(part / "samples.json", answer.shown(fused, joined.module, data, split))
@@ -119,6 +121,11 @@ def _made(folder: Path, members: list[Member], way: Way, digest: str, stop: Stop
     return found
 
 
+def judging(recipe: Recipe, data: Path) -> str:
+    """The split that judges: test, or validation where there is none."""
+    return "test" if len(recipe.data.open(data, "test")) else "validation"
+
+
 def parents(members: Sequence[Member]) -> list[dict[str, str]]:
     """Where a fused model comes from: names, digests and recipes of its members."""
     return [
@@ -128,10 +135,15 @@ def parents(members: Sequence[Member]) -> list[dict[str, str]]:
 
 
 def _write(
-    part: Path, recipe: Recipe, module: nn.Module, data: Path, of: list[dict[str, str]]
+    part: Path,
+    recipe: Recipe,
+    module: nn.Module,
+    data: Path,
+    beside: tuple[list[dict[str, str]], Calibration | None],
 ) -> None:
     """What a finished run has: recipe, environment, model, status."""
     run, weights = Run(part, recipe), tensors.of_module(module)
+    of, fitted = beside
     write_text(part / "recipe.yaml", to_yaml(recipe.dump()))
     write_json(part / "environment.json", environment(recipe.fit.threads))
     shutil.copyfile(data / "prepare.json", part / "prepare.json")
@@ -143,6 +155,8 @@ def _write(
         signature = Signature.parse(read_json(data / "signature.json"))
         if config := recipe.model.hub_config(signature):
             write_json(inner / "config.json", config)
+        if fitted:
+            write_json(inner / calibration.FILE, fitted._asdict())
         tensors.write(inner / MODEL, weights)
 
     artifact.publish(
@@ -160,13 +174,20 @@ def _write(
 
 
 def _judged(
-    name: str, recipe: Recipe, module: nn.Module, data: Path, split: str, stop: Stop
+    name: str,
+    recipe: Recipe,
+    module: nn.Module,
+    fitted: Calibration | None,
+    *,
+    data: Path,
+    stop: Stop,
 ) -> Judged:
+    split = judging(recipe, data)
     loader = recipe.fit.loader.nearby()
     found = unless_stopped(judged_answers(recipe, module, data, split, loader=loader), stop)
     go_on(stop)
     found = found or []
-    return Judged(name, np.concatenate(found), scored(recipe, data, split, found))
+    return Judged(name, np.concatenate(found), scored(recipe, data, split, found, fitted))
 
 
 def _found(

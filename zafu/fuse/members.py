@@ -16,12 +16,15 @@ from torch import nn
 from zafu import artifact, checkpoint, loop, tensors
 from zafu.build import build
 from zafu.errors import Damaged, Refused
+from zafu.evaluation import calibration
 from zafu.pipeline import load_model, model_folder
 from zafu.recipe import Recipe
 from zafu.run import Run
 from zafu.signature import Signature
 
-OWN = frozenset({checkpoint.MODEL, "recipe.yaml", "config.json"})  # what members need not share
+OWN = frozenset(
+    {checkpoint.MODEL, "recipe.yaml", "config.json", calibration.FILE}
+)  # what members need not share
 _CHECKPOINT = re.compile(r"step-\d{9}")
 
 

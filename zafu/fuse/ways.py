@@ -93,7 +93,7 @@ def _hard(table: Table) -> Joined:
     if table.recipe.task.kind != "classification":
         kind = table.recipe.task.kind
         raise Refused(f"--how hard: expected classification, found {kind}; take --how vote")
-    every = [_answers(table, module) for module in table.modules]
+    every = [answered(table, module) for module in table.modules]
     learned = weights.odds(rights(every))
     return _ensemble(table, "hard", learned, _learned("the votes' weights", every[0].shape[0]))
 
@@ -158,12 +158,13 @@ _WAYS: dict[Way, Callable[[Table], Joined]] = {
 
 def score(table: Table, module: nn.Module) -> float:
     """The recipe's metric on the validation split."""
-    found, recipe = _answers(table, module), table.recipe
+    found, recipe = answered(table, module), table.recipe
     units = table.validation.units(np.arange(len(found)))
     return recipe.task.score(recipe.metric, found, units=units)
 
 
-def _answers(table: Table, module: nn.Module) -> np.ndarray:
+def answered(table: Table, module: nn.Module) -> np.ndarray:
+    """What a model says of the validation split; raises Interrupted after a signal."""
     recipe = table.recipe
     every = judged(module, recipe.task, table.validation, batch=recipe.evaluate.batch)
     found = unless_stopped(every, table.stop)
