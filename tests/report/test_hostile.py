@@ -222,6 +222,26 @@ def changed(value: Any, data: st.DataObject) -> Any:
     return new
 
 
+def judged(text: str, scores: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation says beside its scores."""
+    one = next(iter(scores.values()))
+    share = {"value": 0.5, "n": 4, "low": 0.2, "high": 0.8, "how": text}
+    bins = [{"low": 0.4, "high": 0.5, "confidence": 0.45, "accuracy": share}]
+    sure = {"scores": {"ece": one, "brier": one, "loss": one}, "bins": bins}
+    parts = [{"name": text, "score": one, "worse": mark} for mark in ("shown", "uncorrected", text)]
+    curve = [[0.0, 0.5, 1.0], [0.0, 0.7, 1.0]]
+    return {
+        "calibration": {"temperature": 0.7, "split": text, "n": 9, "before": sure, "after": sure},
+        "slices": {text: {"metric": text, "higher_is_better": False, "all": 0.5, "parts": parts}},
+        "curves": [
+            {"label": text, "roc_auc": 0.6, "average_precision": 0.5, "positives": 2}
+            | {"roc": curve, "precision_recall": curve}
+        ],
+        "numbers": {"name": text, "samples": 9, "true": [1.0, 2.5], "predicted": [1.5, 2.0]},
+        "higher": {text: True},
+    }
+
+
 def outline(tree: Tree) -> Counter[str]:
     """How often each tag occurs that does not depend on the length of a text."""
     pieces = {"span", "text", "title"}  # of the tinted recipe; of labels that fit or not
@@ -265,6 +285,7 @@ def run_of(run: Path, text: str) -> None:
             "scores": scores,
             "baselines": {text: scores},
             "confusion": {"labels": [text, text], "counts": [[3, 1], [2, 4]]},
+            **judged(text, scores),
         },
         "fusion": {
             "how": text,
