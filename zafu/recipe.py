@@ -162,6 +162,11 @@ def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
             yield replace(fault, path=f"model.{fault.path}")
 
 
+def _model_suits_task(task: Task, model: Model) -> Iterator[Fault]:
+    for fault in model.suits(task.kind):
+        yield replace(fault, path=f"model.{fault.path}")
+
+
 def _metrics_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
     named = {f"evaluate.metrics.{i}": name for i, name in enumerate(evaluate.metrics)}
     if evaluate.metric:
@@ -296,6 +301,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_serves_task,
     _model_takes_data,
     _model_fits_data,
+    _model_suits_task,
     _metrics_suit,
     _slices_suit,
     _baselines_suit,

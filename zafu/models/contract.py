@@ -39,6 +39,10 @@ class Model(Family):
         """Faults of these settings with such data; paths are relative to the model."""
         return ()
 
+    def suits(self, task: str) -> Iterable[Fault]:
+        """Faults of these settings with a kind of task; paths are relative to the model."""
+        return ()
+
     @abstractmethod
     def build(self, signature: Signature) -> nn.Module:
         """The module, initialized from torch's current random state.
