@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 
-from zafu.data import arrays, decode, leaks, picture_splits, pictures, pixels
+from zafu.data import arrays, decode, leaks, picture_splits, pictures, pixels, pool
 from zafu.data.contract import Data
 from zafu.data.deal import deal
 from zafu.data.ledger import Ledger, report
@@ -75,6 +75,7 @@ class Digits(Data):
         for split, rows in dealt.items():
             stored = {"pixels": shown[rows], "targets": classes[rows]}
             arrays.write_arrays(folder / split, stored)
+        pool.write(folder, dealt, ids, classes=classes)
         counts = pixels.histogram(shown[dealt["train"]])
         fitted = pixels.fit(counts, "z-score", size=(8, 8), labels=_LABELS)
         pixels.save(folder / "transform", fitted)
