@@ -1,0 +1,306 @@
+"""Study: the ledger of a search, in any SQL database; SQLite in the study's folder by default.
+
+```
+studies   id, facts (JSON), made
+trials    study, stage, number, settings (JSON), seed, until, of, origin, wants, state,
+          value, scores (JSON), curve (JSON), gradient (JSON), samples, updates, seconds, wall,
+          worker, heartbeat, reason
+```
+A trial is waiting, running, done, diverged or failed; a state is never taken back but for a claim
+that is lost. Several processes and machines may share a study: a trial is claimed by one update
+that only one of them can win, and a claim without a heartbeat for a minute, or of a process of
+this machine that is gone, is lost. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zafu.errors import Damaged, MissingExtra, Refused
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, MetaData, Table
+
+BEATS, STALE = 10.0, 60.0  # seconds between heartbeats, and after which a claim is lost
+OVER = ("done", "diverged", "failed")
+
+
+class Wanted(NamedTuple):
+    """A trial that is to be done."""
+
+    settings: dict[str, Any]
+    seed: int | None = None  # of weights and order; None: the recipe's own
+    until: float = 1.0
+    of: int | None = None  # the trial of the same stage that it goes on from
+    origin: int | None = None  # the trial of the search that it confirms
+    wants: str = ""  # "gradient"
+
+
+class Done(NamedTuple):
+    """What came of a trial."""
+
+    state: str  # done, diverged or failed
+    value: float | None = None
+    scores: dict[str, float] = {}  # noqa: RUF012 a constant; by split
+    curve: Sequence[tuple[int, float]] = ()  # samples, value
+    gradient: dict[str, float] | None = None
+    samples: int = 0
+    updates: int = 0
+    seconds: float = 0.0  # of training
+    wall: float = 0.0  # its share of the time that passed
+    reason: str = ""
+
+
+class Row(NamedTuple):
+    """A trial as the ledger has it."""
+
+    stage: str
+    number: int
+    wanted: Wanted
+    state: str
+    done: Done
+    worker: str
+
+    @property
+    def over(self) -> bool:
+        """Whether it needs no more work."""
+        return self.state in OVER
+
+
+@dataclass
+class Study:
+    """The trials of one search, in a database."""
+
+    engine: Engine
+    id: str
+    tables: dict[str, Table]
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+
+    @classmethod
+    def open(cls, url: str, name: str, facts: dict[str, Any]) -> Study:
+        """The study of this name (made, if it is not there); raises Refused for a bad URL."""
+        try:
+            import sqlalchemy as sql
+            from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+        except ImportError:
+            raise MissingExtra("sqlalchemy", "tune") from None
+        try:
+            options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+            engine = sql.create_engine(url, **options)
+        except (ArgumentError, ImportError) as error:
+            raise Refused(f"storage: expected a URL of SQLAlchemy, {error}") from None
+        shown = engine.url.render_as_string(hide_password=True)
+        meta = sql.MetaData()
+        found = cls(engine, name, _tables(meta))
+        try:
+            with suppress(IntegrityError):  # another process was faster
+                meta.create_all(engine)
+            studies = found.tables["studies"]
+            with engine.begin() as db, suppress(IntegrityError):
+                if not db.execute(sql.select(studies.c.id).where(studies.c.id == name)).first():
+                    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                    new = {"id": name, "facts": json.dumps(facts), "made": now}
+                    db.execute(studies.insert().values(**new))
+        except SQLAlchemyError as error:
+            raise Refused(f"storage {shown}: {error}") from None
+        return found
+
+    def rows(self, stage: str) -> list[Row]:
+        """All trials of a stage, by number."""
+        table = self.tables["trials"]
+        wanted = table.select().where(table.c.study == self.id, table.c.stage == stage)
+        with self.engine.connect() as db:
+            found = db.execute(wanted.order_by(table.c.number)).mappings().all()
+        rows = [_row(dict(one)) for one in found]
+        if [row.number for row in rows] != list(range(len(rows))):
+            raise Damaged(f"study {self.id}: expected the trials of {stage} without a gap")
+        return rows
+
+    def add(self, stage: str, start: int, wanted: Sequence[Wanted]) -> bool:
+        """Add trials, numbered from `start` on; False where another process has done so."""
+        from sqlalchemy.exc import IntegrityError
+
+        rows = [
+            {
+                "study": self.id,
+                "stage": stage,
+                "number": start + index,
+                **one._asdict(),
+                "settings": json.dumps(one.settings),
+                "state": "waiting",
+            }
+            for index, one in enumerate(wanted)
+        ]
+        try:
+            with self.engine.begin() as db:
+                db.execute(self.tables["trials"].insert(), rows)
+        except IntegrityError:
+            return False
+        return True
+
+    def claim(self, row: Row) -> bool:
+        """Whether this process is now the one that does a waiting trial."""
+        return self._moved(row, "waiting", state="running", worker=self.worker, heartbeat=_now())
+
+    def finish(self, row: Row, done: Done) -> bool:
+        """Note what came of a trial; False where the claim was lost, and somebody else's counts."""
+        values = done._asdict()
+        for name in ("scores", "curve", "gradient"):
+            values[name] = json.dumps(values[name])
+        return self._moved(row, "running", worker=self.worker, **values)
+
+    def release(self) -> None:
+        """Let go of all that this process has claimed and not finished."""
+        table = self.tables["trials"]
+        own = (table.c.study == self.id, table.c.worker == self.worker)
+        with self.engine.begin() as db:
+            free = table.update().where(*own, table.c.state == "running")
+            db.execute(free.values(state="waiting", worker=""))
+
+    def reclaim(self) -> int:
+        """Make trials wait again whose process is gone; how many."""
+        table = self.tables["trials"]
+        running = (table.c.study == self.id, table.c.state == "running")
+        with self.engine.connect() as db:
+            found = db.execute(
+                table.select().where(*running).with_only_columns(table.c.worker, table.c.heartbeat)
+            ).all()
+        gone = {w for w, beat in found if _now() - beat > STALE or _dead(w)} - {self.worker}
+        count = 0
+        for worker in sorted(gone):
+            with self.engine.begin() as db:
+                old = (*running, table.c.worker == worker)
+                late = table.c.heartbeat <= _now() - (0 if _dead(worker) else STALE)
+                again = table.update().where(*old, late).values(state="waiting", worker="")
+                count += db.execute(again).rowcount
+        return count
+
+    @contextmanager
+    def beating(self) -> Generator[None]:
+        """Inside, a thread says that this process is alive; then its unfinished claims are free."""
+        over = threading.Event()
+
+        def beat() -> None:
+            table = self.tables["trials"]
+            own = (table.c.study == self.id, table.c.worker == self.worker)
+            while not over.wait(BEATS):
+                with self.engine.begin() as db:
+                    db.execute(
+                        table.update()
+                        .where(*own, table.c.state == "running")
+                        .values(heartbeat=_now())
+                    )
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self.release()
+            self.engine.dispose()
+
+    def _moved(self, row: Row, before: str, /, **values: Any) -> bool:
+        table = self.tables["trials"]
+        one = (
+            table.c.study == self.id,
+            table.c.stage == row.stage,
+            table.c.number == row.number,
+            table.c.state == before,
+        )
+        if before == "running":
+            one = (*one, table.c.worker == self.worker)
+        with self.engine.begin() as db:
+            return db.execute(table.update().where(*one).values(**values)).rowcount == 1
+
+
+def spent(rows: Iterable[Row]) -> dict[str, float]:
+    """What trials cost together: trials, samples, updates (gradient evaluations), seconds, wall."""
+    over = [row for row in rows if row.over]
+    return {
+        "trials": len(over),
+        "diverged": sum(row.state == "diverged" for row in over),
+        "failed": sum(row.state == "failed" for row in over),
+        "samples": sum(row.done.samples for row in over),
+        "updates": sum(row.done.updates for row in over),
+        "seconds": sum(row.done.seconds for row in over),
+        "wall": sum(row.done.wall for row in over),
+    }
+
+
+def _tables(meta: MetaData) -> dict[str, Table]:
+    from sqlalchemy import Column, Float, ForeignKey, Integer, String, Table, Text
+
+    studies = Table(
+        "studies",
+        meta,
+        Column("id", String(80), primary_key=True),
+        Column("facts", Text, nullable=False),
+        Column("made", String(20), nullable=False),
+    )
+    trials = Table(
+        "trials",
+        meta,
+        Column("study", String(80), ForeignKey("studies.id"), primary_key=True),
+        Column("stage", String(20), primary_key=True),
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        Column("settings", Text, nullable=False),
+        Column("seed", Integer),
+        Column("until", Float, nullable=False),
+        Column("of", Integer),
+        Column("origin", Integer),
+        Column("wants", String(20), nullable=False),
+        Column("state", String(10), nullable=False),
+        Column("value", Float),
+        Column("scores", Text),
+        Column("curve", Text),
+        Column("gradient", Text),
+        Column("samples", Integer, nullable=False, default=0),
+        Column("updates", Integer, nullable=False, default=0),
+        Column("seconds", Float, nullable=False, default=0.0),
+        Column("wall", Float, nullable=False, default=0.0),
+        Column("worker", String(200), nullable=False, default=""),
+        Column("heartbeat", Float),
+        Column("reason", Text, nullable=False, default=""),
+    )
+    return {"studies": studies, "trials": trials}
+
+
+def _row(found: dict[str, Any]) -> Row:
+    for name, empty in (
+        ("settings", "{}"),
+        ("scores", "{}"),
+        ("curve", "[]"),
+        ("gradient", "null"),
+    ):
+        found[name] = json.loads(found[name] or empty)
+    wanted = Wanted(**{name: found[name] for name in Wanted._fields})
+    done = Done(**{name: found[name] for name in Done._fields})
+    return Row(found["stage"], found["number"], wanted, found["state"], done, found["worker"])
+
+
+def _now() -> float:
+    return time.time()
+
+
+def _dead(worker: str) -> bool:
+    """Whether a process of this machine is gone."""
+    host, _, pid = worker.rpartition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
