@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 
 import numpy as np
@@ -56,14 +56,33 @@ def answers(
             yield from (rows.cpu().numpy() for rows in spread.heard(answer, sizes))
 
 
-def verdict(task: Task, split: Split, found: list[np.ndarray]) -> dict[str, Measurement]:
-    """The metrics of answers to the first samples of a split."""
+def verdict(
+    task: Task, split: Split, found: list[np.ndarray], *, also: Iterable[str] = ()
+) -> dict[str, Measurement]:
+    """The metrics of answers to the first samples of a split, and those of libraries."""
+    together = gathered(found)
+    return task.judge(together, units=split.units(np.arange(len(together))), also=also)
+
+
+def glance(task: Task, split: Split, found: list[np.ndarray], main: str) -> dict[str, Measurement]:
+    """The metrics of answers while training: one of a library has no interval, to lose no time."""
+    scores = verdict(task, split, found)
+    if main not in scores:
+        together = gathered(found)
+        value = task.score(main, together, units=split.units(np.arange(len(together))))
+        how = "without an interval while training"
+        scores[main] = Measurement.exact(value, n=len(together), how=how)
+    return scores
+
+
+def gathered(found: list[np.ndarray]) -> np.ndarray:
+    """All answers, `(samples, k)`; raises NonFinite if one is not finite."""
     together = np.concatenate(found)
     if bad := int((~np.isfinite(together).all(1)).sum()):
         raise NonFinite(
             f"{bad} of {len(together)} judged samples have an answer that is not finite"
         )
-    return task.judge(together, units=split.units(np.arange(len(together))))
+    return together
 
 
 def unless_stopped(found: Generator[np.ndarray], stop: Stop) -> list[np.ndarray] | None:

@@ -335,7 +335,7 @@ def scored(recipe: Recipe, data: Path, name: str, found: list[np.ndarray]) -> di
     return {
         "split": name,
         "metric": recipe.metric,
-        "higher_is_better": recipe.task.metrics[recipe.metric],
+        "higher_is_better": recipe.higher_is_better,
         "scores": {metric: score.dump() for metric, score in scores.items()},
         "baselines": {},
         **({"confusion": confusion} if confusion else {}),

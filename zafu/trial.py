@@ -112,7 +112,7 @@ class Best:
         patience = recipe.fit.early_stopping
         if patience is None:
             return False
-        sign = 1 if recipe.task.metrics[recipe.metric] else -1
+        sign = 1 if recipe.higher_is_better else -1
         if self.value is None or sign * (value - self.value) > patience.min_delta:
             self.value, self.weights, self.stale = value, weights(), 0
         else:
