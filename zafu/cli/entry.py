@@ -22,6 +22,7 @@ VERBS = {
     "replay": "compute a logged step of a run again, and compare it bit for bit",
     "launch": "write or submit a job that trains on many machines: Slurm, Kubernetes, Ray",
     "evaluate": "judge a finished model on a split or on a file of yours",
+    "crossval": "judge a recipe by folds, with a corrected interval and all out-of-fold answers",
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",
     "export": "write a finished model for another system, and compare its answers",
