@@ -181,6 +181,11 @@ def _metrics_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]
             )
 
 
+def _slices_suit(data: Data, evaluate: Evaluate) -> Iterator[Fault]:
+    if evaluate.slices and data.kind != "table":
+        yield Fault("evaluate.slices", "nothing, as only a table has columns", data.kind)
+
+
 def _baselines_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
     for index, baseline in enumerate(evaluate.baselines or ()):
         if task.kind not in baseline.tasks or data.gives not in baseline.gives:
@@ -298,6 +303,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _model_takes_data,
     _model_fits_data,
     _metrics_suit,
+    _slices_suit,
     _baselines_suit,
     _data_is_there,
     _validation_is_there,

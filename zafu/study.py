@@ -9,7 +9,8 @@ trials    study, stage, number, settings (JSON), seed, until, of, origin, wants,
 A trial is waiting, running, done, diverged or failed; a state is never taken back but for a claim
 that is lost. Several processes and machines may share a study: a trial is claimed by one update
 that only one of them can win, and a claim without a heartbeat for a minute, or of a process of
-this machine that is gone, is lost. No pickle.
+this machine that is gone, is lost. No pickle. A SQLite file is for processes of one machine; for
+several, name a database server.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zafu.errors import Damaged, MissingExtra, Refused
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, MetaData, Table
+    from sqlalchemy import Engine, MetaData, Table, Update
 
 BEATS, STALE = 10.0, 60.0  # seconds between heartbeats, and after which a claim is lost
 OVER = ("done", "diverged", "failed")
@@ -93,10 +94,11 @@ class Study:
         except ImportError:
             raise MissingExtra("sqlalchemy", "tune") from None
         try:
-            options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-            engine = sql.create_engine(url, **options)
+            engine = sql.create_engine(url)
         except (ArgumentError, ImportError) as error:
             raise Refused(f"storage: expected a URL of SQLAlchemy, {error}") from None
+        if engine.dialect.name == "sqlite":
+            sql.event.listen(engine, "connect", _sqlite)
         shown = engine.url.render_as_string(hide_password=True)
         meta = sql.MetaData()
         found = cls(engine, name, _tables(meta))
@@ -146,16 +148,19 @@ class Study:
             return False
         return True
 
-    def claim(self, row: Row) -> bool:
-        """Whether this process is now the one that does a waiting trial."""
-        return self._moved(row, "waiting", state="running", worker=self.worker, heartbeat=_now())
+    def claim(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of these waiting trials that this process is now the one to do."""
+        new = {"state": "running", "worker": self.worker, "heartbeat": _now()}
+        with self.engine.begin() as db:
+            return [row for row in rows if db.execute(self._change(row, "waiting", new)).rowcount]
 
     def finish(self, row: Row, done: Done) -> bool:
         """Note what came of a trial; False where the claim was lost, and somebody else's counts."""
         values = done._asdict()
         for name in ("scores", "curve", "gradient"):
             values[name] = json.dumps(values[name])
-        return self._moved(row, "running", worker=self.worker, **values)
+        with self.engine.begin() as db:
+            return db.execute(self._change(row, "running", values)).rowcount == 1
 
     def release(self) -> None:
         """Let go of all that this process has claimed and not finished."""
@@ -209,18 +214,18 @@ class Study:
             self.release()
             self.engine.dispose()
 
-    def _moved(self, row: Row, before: str, /, **values: Any) -> bool:
+    def _change(self, row: Row, before: str, new: dict[str, Any]) -> Update:
+        """New values for a trial that is still as it was, and not another process's."""
         table = self.tables["trials"]
-        one = (
+        one = [
             table.c.study == self.id,
             table.c.stage == row.stage,
             table.c.number == row.number,
             table.c.state == before,
-        )
+        ]
         if before == "running":
-            one = (*one, table.c.worker == self.worker)
-        with self.engine.begin() as db:
-            return db.execute(table.update().where(*one).values(**values)).rowcount == 1
+            one.append(table.c.worker == self.worker)
+        return table.update().where(*one).values(**new)
 
 
 def spent(rows: Iterable[Row]) -> dict[str, float]:
@@ -286,6 +291,12 @@ def _row(found: dict[str, Any]) -> Row:
     wanted = Wanted(**{name: found[name] for name in Wanted._fields})
     done = Done(**{name: found[name] for name in Done._fields})
     return Row(found["stage"], found["number"], wanted, found["state"], done, found["worker"])
+
+
+def _sqlite(connection: Any, _: object) -> None:
+    """Wait for others; append to a log, which a kill leaves whole, instead of syncing each time."""
+    for said in ("busy_timeout = 60000", "journal_mode = WAL", "synchronous = NORMAL"):
+        connection.execute(f"PRAGMA {said}")
 
 
 def _now() -> float:

@@ -16,6 +16,7 @@ seeds on the same split; the test split is looked at once, for the winner.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -219,10 +220,7 @@ class Driver:
                     continue
                 if not open_:
                     return
-            mine: list[Row] = []
-            if paid:
-                mine = [row for row in waiting[: self._share(rows)] if self.study.claim(row)]
-            if mine:
+            if mine := self.study.claim(waiting[: self._share(rows)]) if paid else []:
                 yield from self._done(mine, rows, judged)
             elif not paid and len(waiting) == len(open_):
                 return
@@ -321,15 +319,22 @@ class Driver:
         return cost["wall"] >= budget.seconds - min(later, budget.seconds / 2)
 
     def _share(self, rows: list[Row]) -> int:
-        """How many trials to claim at once."""
-        seconds = self.tuning.budget.seconds
+        """How many trials to claim at once: not many more than the budget pays for."""
+        budget, cost = self.tuning.budget, spent(rows)
         if self.tuning.search.asynchronous:
             return 1
-        if seconds is None:
+        if budget.seconds is None and budget.epochs is None:
             return CLAIM
-        each = _full(rows)
-        left = seconds - spent(rows)["wall"]
-        return max(1, min(CLAIM, int(left / each / 2))) if each else UNKNOWN
+        if not cost["trials"]:
+            return UNKNOWN
+        many = float(CLAIM)
+        if budget.seconds is not None:
+            left = budget.seconds - cost["wall"]
+            many = min(many, left / max(cost["wall"] / cost["trials"], 1e-9) / 2)
+        if budget.epochs is not None:
+            left = budget.epochs * self.train_samples - cost["samples"]
+            many = min(many, left / max(cost["samples"] / cost["trials"], 1e-9))
+        return max(1, math.ceil(many))
 
     def _train_samples(self) -> int:
         recipe = self.bench.recipe
