@@ -16,8 +16,8 @@ runs/NAME-crossval-DIGEST/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,14 +52,16 @@ class Crossval:
     folds: int = 5
     repeats: int = 1
     engine: str = "auto"
+    inside: str = ""  # digest of what is searched inside of each fold
 
     @classmethod
     def named(cls, recipe: Recipe, name: str, runs: Path, *, folds: int, repeats: int) -> Crossval:
         """The cross-validation of this recipe under `runs`."""
-        found = cls(recipe, runs / name, runs, folds, repeats)
-        return cls(
-            recipe, runs / f"{name}-crossval-{found.digest[:8]}", runs, folds, repeats
-        )
+        return cls(recipe, runs, runs, folds, repeats).called(name)
+
+    def called(self, name: str) -> Crossval:
+        """The same in a folder under `runs` that is named by what decides the answers."""
+        return replace(self, folder=self.runs / f"{name}-crossval-{self.digest[:8]}")
 
     def on(self, engine: str) -> Crossval:
         """The same, computed by an engine."""
@@ -68,7 +70,8 @@ class Crossval:
     @cached_property
     def digest(self) -> str:
         """Of all that decides the answers."""
-        return digest_of([self.recipe.identity(), self.folds, self.repeats])
+        parts = [self.recipe.identity(), self.folds, self.repeats]
+        return digest_of([*parts, self.inside] if self.inside else parts)
 
     @cached_property
     def recipes(self) -> dict[Place, Recipe]:
@@ -104,6 +107,7 @@ class Finished(NamedTuple):
 
 
 Event = Note | Began | Folded | Finished
+Judge = Callable[[Crossval, Mapping[Place, Path], Stop], Generator[Note | Kept, None, None]]
 
 
 def of_fold(recipe: Recipe, fold: int, of: int, *, repeat: int = 0) -> Recipe:
@@ -154,9 +158,9 @@ def out_of_fold(
     runs: Path | str = "runs",
     name: str = "run",
 ) -> OutOfFold:
-    """An answer to every sample, by a model that was trained without it; `repeat` draws other folds.
+    """An answer to every sample, by a model that was trained without it.
 
-    What was computed for the same recipe and folds before is not computed again.
+    `repeat` draws other folds. What was computed for the same recipe and folds before is taken.
     """
     crossval = Crossval.named(recipe, name, Path(runs), folds=folds, repeats=repeat + 1)
     carried(crossval)
@@ -181,7 +185,8 @@ def dealt_by(splitter: splitters.Splitter, recipe: Recipe, runs: Path) -> tuple[
         part.write_bytes(content)
         part.replace(file)
     test = {"fold": 0, "of": len(found), "indices": str(file)}
-    return recipe.at("data.split.test", test), len(found)
+    split = {**recipe.data.split.dump(), "stratify": False, "test": test}
+    return recipe.at("data.split", split), len(found)
 
 
 def refused(crossval: Crossval) -> list[Fault]:
@@ -207,8 +212,8 @@ def refused(crossval: Crossval) -> list[Fault]:
     return faults
 
 
-def events(crossval: Crossval) -> Iterator[Event]:
-    """Judge every fold, going on where it stopped.
+def events(crossval: Crossval, judge: Judge | None = None) -> Iterator[Event]:
+    """Judge every fold, going on where it stopped; `judge` says how (default: `trained`).
 
     Raises RecipeError before anything is spent; DataError where samples cannot be dealt so;
     Interrupted after a signal, with all folds that are judged kept.
@@ -226,7 +231,7 @@ def events(crossval: Crossval) -> Iterator[Event]:
         begin(crossval)
         try:
             run.say("running")
-            kept = yield from _trained(crossval, stop)
+            kept = yield from _carried(crossval, judge or trained, stop)
             found = parts.result(
                 crossval.recipe, kept, folds=crossval.folds, repeats=crossval.repeats
             )
@@ -243,33 +248,43 @@ def begin(crossval: Crossval) -> None:
     artifact.write_json(folder / "environment.json", environment(crossval.recipe.fit.threads))
 
 
-def _trained(crossval: Crossval, stop: Stop) -> Iterator[Event]:
+def _carried(crossval: Crossval, judge: Judge, stop: Stop) -> Generator[Event, None, list[Kept]]:
     """Yields what happens; returns the parts of all folds."""
-    notes: list[str] = []
     kept: dict[Place, Kept] = {}
-    pending: list[tuple[Place, Trial]] = []
+    pending: dict[Place, Path] = {}
     for place, recipe in crossval.recipes.items():
         data = prepared(recipe, crossval.runs, stopped=lambda: stop.signal)
         if known := parts.read(crossval.folder, place, data.name):
             kept[place] = known
         else:
-            pending.append((place, Trial(recipe, data, judged=("test",))))
+            pending[place] = data
     yield Began(crossval, len(kept))
+    with closing(judge(crossval, pending, stop)) as said:
+        for event in said:
+            if isinstance(event, Note):
+                yield event
+                continue
+            parts.keep(crossval.folder, event)
+            kept[event.part.repeat, event.part.fold] = event
+            yield Folded(event.part, len(kept), len(crossval.recipes))
+            unless_stopped(crossval, stop, len(kept))
+    return [kept[place] for place in crossval.recipes]
+
+
+def trained(
+    crossval: Crossval, pending: Mapping[Place, Path], stop: Stop
+) -> Generator[Note | Kept, None, None]:
+    """Train each of these folds, whose prepared data is at hand, and judge it."""
+    notes: list[str] = []
+    places = list(pending)
+    trials = [Trial(crossval.recipes[p], pending[p], judged=("test",)) for p in places]
     found = engine.outcomes(
-        [trial for _, trial in pending],
-        how=crossval.engine,
-        say=notes.append,
-        stopped=lambda: stop.signal,
+        trials, how=crossval.engine, say=notes.append, stopped=lambda: stop.signal
     )
     for number, outcome in found:
         yield from map(Note, notes)
         notes.clear()
-        place, trial = pending[number]
-        kept[place] = parts.judged(place, trial, outcome)
-        parts.keep(crossval.folder, kept[place])
-        yield Folded(kept[place].part, len(kept), len(crossval.recipes))
-        unless_stopped(crossval, stop, len(kept))
-    return [kept[place] for place in crossval.recipes]
+        yield parts.judged(places[number], trials[number], outcome)
 
 
 def unless_stopped(crossval: Crossval, stop: Stop, done: int) -> None:

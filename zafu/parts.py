@@ -220,13 +220,22 @@ def result(recipe: Recipe, parts: Sequence[Kept], *, folds: int, repeats: int) -
 
 def over(values: Sequence[float], parts: Sequence[Part]) -> Measurement:
     """The mean of a value of each part, with its corrected interval."""
-    return statistics.corrected(values, **sizes(parts)).size
+    n_test, n_train = sizes(parts)
+    return statistics.corrected(values, n_test=n_test, n_train=n_train).size
 
 
-def sizes(parts: Sequence[Part]) -> dict[str, int]:
+class Sizes(NamedTuple):
+    """Of the parts of a fold."""
+
+    n_test: int
+    n_train: int
+
+
+def sizes(parts: Sequence[Part]) -> Sizes:
     """The mean sizes of what was judged and trained on."""
-    test, train = (sum(x) / len(parts) for x in zip(*((p.test, p.train) for p in parts), strict=True))
-    return {"n_test": max(1, round(test)), "n_train": max(1, round(train))}
+    many = len(parts)
+    test, train = sum(p.test for p in parts) / many, sum(p.train for p in parts) / many
+    return Sizes(max(1, round(test)), max(1, round(train)))
 
 
 def _pooled(
@@ -266,6 +275,12 @@ def _notes(recipe: Recipe, parts: Sequence[Part], done: Sequence[Part]) -> list[
     if recipe.data.split.by == "time":
         text = "folds by time train on more and more samples: the interval is an approximation"
         said.append(text)
+    split, fit = recipe.data.split, recipe.fit
+    unused = not (fit.early_stopping or any(p.settings is not None for p in parts))
+    if isinstance(split.validation, float) and split.validation and unused:
+        share = f"{split.validation:.0%} of what each fold leaves"
+        text = "and not used, as nothing stops early: data.split.validation=0 trains on it too"
+        said.append(f"{share} was held for validation {text}")
     if len(done) == 1:
         said.append("one fold alone has no interval")
     return said

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
+from json import dumps
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from zafu.crossval import Began, Event, Finished, Folded
 from zafu.measure import Measurement
+from zafu.paired import Compared
 from zafu.parts import Part, Result
 from zafu.units import Seconds
 
 
-def show(events: Iterable[Event], *, quiet: bool, silent: bool) -> Finished | None:
-    """Read all events; print folds unless quiet, and the result unless silent."""
-    console = Console(stderr=True, quiet=quiet or silent, highlight=False)
-    last: Finished | None = None
+def show(events: Iterable[Event | Compared], *, quiet: bool, json: bool) -> int:
+    """Read all events; print folds unless quiet, and the result, or its JSON; the exit code."""
+    console = Console(stderr=True, quiet=quiet or json, highlight=False, soft_wrap=True)
+    last: Finished | Compared | None = None
     metric = ""
     for event in events:
         if isinstance(event, Began):
@@ -26,13 +26,20 @@ def show(events: Iterable[Event], *, quiet: bool, silent: bool) -> Finished | No
             console.print(_began(event))
         elif isinstance(event, Folded):
             console.print(_folded(event, metric))
-        elif isinstance(event, Finished):
+        elif isinstance(event, (Finished, Compared)):
             last = event
-            if not silent:
-                result(Console(highlight=False), event)
+            if not json:
+                print("\n".join(_said(event)), flush=True)
         else:
             console.print(f"[dim]{escape(event.text)}[/dim]")
-    return last
+    if json and last:
+        found = last.result if isinstance(last, Finished) else last.difference
+        print(dumps(found.dump(), indent=1))
+    return 0
+
+
+def _said(event: Finished | Compared) -> list[str]:
+    return result(event) if isinstance(event, Finished) else compared(event)
 
 
 def _began(event: Began) -> str:
@@ -54,24 +61,38 @@ def _folded(event: Folded, metric: str) -> str:
     return f"{where}  {metric} {part.scores[metric]:.4g}  {Seconds(part.seconds)}{chosen}"
 
 
-def result(console: Console, event: Finished) -> None:
-    """Print the table of metrics, and what to know of it."""
+def result(event: Finished) -> list[str]:
+    """The metrics, and what to know of them."""
     found = event.result
     repeats = f" x {found.repeats} repeats" if found.repeats > 1 else ""
-    table = Table(title=f"{found.folds} folds{repeats}", title_justify="left")
-    table.add_column("")
-    for name in ("mean over folds", "95 % interval", "folds from", "to", "all answers"):
-        table.add_column(name, justify="right")
+    title = f"{found.folds} folds{repeats}"
+    lines = [f"{title:22}{'mean over folds':28}{'folds':19}all answers together"]
     for name, mean in found.means.items():
-        own = values(found.parts, name)
-        pooled = found.pooled.get(name)
-        shown = [f"{mean.value:.4g}", between(mean), f"{min(own):.4g}", f"{max(own):.4g}"]
-        table.add_row(name, *shown, f"{pooled.value:.4g} {between(pooled)}" if pooled else "")
-    console.print(table)
-    for sentence in sentences(found):
-        console.print(escape(sentence))
-    console.print(f"answers {event.crossval.folder / 'oof.npy'}\nreport  {event.report}")
-    sys.stdout.flush()
+        own, pooled = values(found.parts, name), found.pooled.get(name)
+        spread = f"{min(own):.4g} to {max(own):.4g}"
+        whole = f"{pooled.value:.4g} {between(pooled)}" if pooled else ""
+        lines.append(f"{name:22}{f'{mean.value:.4g} {between(mean)}':28}{spread:19}{whole}")
+    folder = event.crossval.folder
+    return [*lines, *sentences(found), f"answers {folder / 'oof.npy'}", f"report  {event.report}"]
+
+
+def compared(event: Compared) -> list[str]:
+    """The verdict on the second recipe, and what it rests on."""
+    found = event.difference
+    size, (first, second) = found.effect.size, found.means
+    changed = ", ".join(f"{p}={pair[1]}" for p, pair in list(found.changed.items())[:3])
+    said = {
+        "better": "better than the first recipe",
+        "worse": "worse than the first recipe",
+        "not shown": "no difference from the first recipe was shown",
+    }[found.verdict]
+    return [
+        f"{changed}: {said}",
+        f"  {found.metric} {second:.4g} against {first:.4g}: {size.value:+.4g} {between(size)}, "
+        f"p = {found.effect.p:.2g} ({size.how})",
+        f"  trained for {Seconds(found.seconds[1])} against {Seconds(found.seconds[0])}",
+        f"report  {event.report}",
+    ]
 
 
 def sentences(found: Result) -> list[str]:
@@ -81,9 +102,7 @@ def sentences(found: Result) -> list[str]:
         said.append(f"interval: {found.score.how}; that of all answers: of the samples alone")
     if found.optimism:
         gap = found.optimism
-        said.append(
-            f"the searches said {gap.value:.4g} {between(gap)} too much of what they chose"
-        )
+        said.append(f"the searches said {gap.value:.4g} {between(gap)} too much of what they chose")
     return said
 
 

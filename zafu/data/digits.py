@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 
-from zafu.data import arrays, decode, leaks, picture_splits, pictures, pictures_of_classes, pixels, pool
+from zafu.data import (
+    arrays,
+    decode,
+    leaks,
+    picture_splits,
+    pictures,
+    pictures_of_classes,
+    pixels,
+    pool,
+)
 from zafu.data import picture_sources as origins
 from zafu.data.contract import Data, Labelled
 from zafu.data.deal import deal

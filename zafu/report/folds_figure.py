@@ -9,7 +9,7 @@ import numpy as np
 from zafu.measure import Measurement
 from zafu.report.element import Child, Element, h
 from zafu.report.scale import axis, linear, tick
-from zafu.report.words import bare, better_when_higher, bounds, digits, quoted, scale
+from zafu.report.words import bare, better_when_higher, bounds, digits, interval, quoted, scale, value
 
 WIDTH, ROW, TOP, LEFT, RIGHT = 820, 21, 46.0, 150.0, 150.0
 
@@ -42,11 +42,12 @@ def spread(
         inside.append(h("rect.band", band))
     inside += [_line(place(m), 8.0, base) for m in marks]
     places = digits(metric, mean)
+    shown = _points if mark is not None else bare  # differences of percents are points
     at = (low, place(mean.value), high)
-    inside.append(_row("g.own", 22.0, ("mean", bare(metric, mean, places)), at))
+    inside.append(_row("g.own", 22.0, ("mean", shown(metric, mean, places)), at))
     for index, (name, of) in enumerate(rows):
         y = TOP + ROW * (index + 0.5)
-        said = bare(metric, of.model_copy(update={"low": None, "high": None}), places)
+        said = shown(metric, of.model_copy(update={"low": None, "high": None}), places)
         at = (place(bounds(of)[0]), place(of.value), place(bounds(of)[1]))
         inside.append(_row("g.rival", y, (name, said), at))
     said = "; ".join(f"{name}: {quoted(metric, of)}" for name, of in (("mean", mean), *rows))
@@ -54,9 +55,11 @@ def spread(
     return h("svg.whiskers.folds", shape, h("title", said), inside)
 
 
-def _row(
-    tag: str, y: float, named: tuple[str, str], at: tuple[float, float, float]
-) -> Element:
+def _points(metric: str, of: Measurement, places: int) -> str:
+    return f"{value(metric, of, places)} {interval(metric, of, places)}".strip()
+
+
+def _row(tag: str, y: float, named: tuple[str, str], at: tuple[float, float, float]) -> Element:
     """A name, a whisker and a value: `at` are the places of low end, value and high end."""
     (name, said), (low, middle, high) = named, at
     return h(

@@ -28,7 +28,7 @@ from zafu.report.page import NAME, document
 from zafu.report.words import NARROW, bare, digits, figure, label, quoted, scale, short
 from zafu.units import Seconds
 
-MOST = 6  # metrics with a column of their own in the table of folds
+MOST = 4  # metrics with a column of their own in the table of folds
 
 
 def write(folder: Path) -> Path:
@@ -57,15 +57,13 @@ def page(folder: Folder, said: dict[str, Any]) -> str:
 def times(said: dict[str, Any]) -> str:
     """`5 folds` or `5 folds, 3 times`."""
     folds, repeats = number(said.get("folds")), number(said.get("repeats"))
-    return f"{short(folds)} folds" + (f", {short(repeats)} times" if repeats > 1 else "")
+    often = {1: "", 2: ", twice"}.get(int(repeats), f", {short(repeats)} times")
+    return f"{short(folds)} folds{often}"
 
 
 def _header(folder: Folder, said: dict[str, Any]) -> Element:
     metric, mean = words(said.get("metric")), measurement(said.get("score"))
-    if mean:
-        head = f"{quoted(metric, mean)}, by {times(said)}"
-    else:
-        head = "No fold came to an answer"
+    head = f"{quoted(metric, mean)}, by {times(said)}" if mean else "No fold came to an answer"
     state = words(folder.status.get("state")) or "no status"
     notes = [h("li", words(note)) for note in said.get("notes", ())]
     return h(
@@ -108,8 +106,10 @@ def _results(said: dict[str, Any]) -> Element | None:
         places = digits(name, mean)
         whole = pooled.get(name)
         beside = bare(name, whole, places) if whole else "–"
-        rows.append([h("span", label(name)), bare(name, mean, places), beside, _unit(mean)])
+        rows.append([h("span", label(name)), bare(name, mean, places), beside, mean.unit or "–"])
     heads = ["Metric", "Mean over folds", "All answers together", "Unit"]
+    if not any(mean.unit for mean in means.values()):
+        heads, rows = heads[:-1], [row[:-1] for row in rows]
     answers = pooled[metric].n if metric in pooled else 0
     return h(
         "section",
@@ -220,9 +220,7 @@ def _confusion(said: dict[str, Any]) -> Element | None:
     if not names or not counts:
         return None
     table = np.array(counts, float)
-    pairs: list[list[Child]] = [
-        [h("span", t), p, f"{n:,}"] for t, p, n in confused(names, table)
-    ]
+    pairs: list[list[Child]] = [[h("span", t), p, f"{n:,}"] for t, p, n in confused(names, table)]
     drawn = matrix(names, table) if len(names) <= CELLS else None
     heads = ["True", "Predicted", "Count"]
     title = h("figcaption", h("strong", "Confusion"), h("span", "out of fold"))
@@ -236,10 +234,6 @@ def _confusion(said: dict[str, Any]) -> Element | None:
             tables.table("Most often confused", heads, pairs, numbers=0) if pairs else None,
         ),
     )
-
-
-def _unit(of: Measurement) -> str:
-    return of.unit or "–"
 
 
 def _kind(value: object) -> str:
