@@ -67,7 +67,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(runs: Path) -> Crossval:
     """Three folds, twice, to their end."""
-    crossval = Crossval.named(digits(), "digits", runs, folds=3, repeats=2)
+    named = Crossval.named(digits(), "digits", runs, folds=3, repeats=2)
+    crossval = named.on("sequential")
     carried(crossval)
     return crossval
 
@@ -127,7 +128,8 @@ def test_pooled_metrics_and_confusion_count_each_sample_once(done: Crossval) -> 
 
 
 def test_one_that_is_left_goes_on_and_ends_the_same(done: Crossval, runs: Path) -> None:
-    again = Crossval.named(digits(), "left", runs, folds=3, repeats=2)
+    named = Crossval.named(digits(), "left", runs, folds=3, repeats=2)
+    again = named.on("sequential")
     steps = events(again)
     while not isinstance(next(steps), Folded):
         pass
@@ -148,7 +150,8 @@ def test_one_that_is_left_goes_on_and_ends_the_same(done: Crossval, runs: Path) 
 
 
 def test_a_damaged_part_is_judged_again(runs: Path) -> None:
-    crossval = Crossval.named(digits(seed=5), "damaged", runs, folds=2, repeats=1)
+    named = Crossval.named(digits(seed=5), "damaged", runs, folds=2, repeats=1)
+    crossval = named.on("sequential")
     carried(crossval)
     before = np.load(crossval.folder / "oof.npy")
     file = crossval.folder / "parts" / "0-1" / "answers.npy"
@@ -157,6 +160,19 @@ def test_a_damaged_part_is_judged_again(runs: Path) -> None:
     judged = [e.part.name for e in events(crossval) if isinstance(e, Folded)]
 
     assert judged == ["0-1"]
+    assert np.array_equal(np.load(crossval.folder / "oof.npy"), before)
+
+
+def test_what_was_trained_together_is_trained_together_again(runs: Path) -> None:
+    """So that a killed cross-validation ends with the same bits, whoever computes."""
+    crossval = Crossval.named(digits(seed=6), "stack", runs, folds=3, repeats=1).on("stacked")
+    carried(crossval)
+    before = np.load(crossval.folder / "oof.npy")
+    shutil.rmtree(crossval.folder / "parts" / "0-1")
+
+    judged = [e.part.name for e in events(crossval.on("auto")) if isinstance(e, Folded)]
+
+    assert sorted(judged) == ["0-0", "0-1", "0-2"]
     assert np.array_equal(np.load(crossval.folder / "oof.npy"), before)
 
 
@@ -208,7 +224,7 @@ def test_any_splitter_deals_from_python(runs: Path) -> None:
     class Halves:
         """The first half of the samples, then the second."""
 
-        def split(self, X: Any, y: Any = None, groups: Any = None):  # noqa: ANN202, N803
+        def split(self, X: Any, y: Any = None, groups: Any = None):
             """Positions to train on and to test on."""
             rows, half = np.arange(len(X)), len(X) // 2
             yield rows[half:], rows[:half]
@@ -227,7 +243,7 @@ def test_any_splitter_deals_from_python(runs: Path) -> None:
 class Twice:
     """A sample in both parts."""
 
-    def split(self, X: Any, y: Any = None, groups: Any = None):  # noqa: ANN201, N803
+    def split(self, X: Any, y: Any = None, groups: Any = None):
         """Positions to train on and to test on."""
         yield np.arange(len(X)), np.arange(5)
 
@@ -304,13 +320,14 @@ def noise(folder: Path, rows: int = 120) -> Recipe:
     return Recipe.parse({**PLAIN, "data": data, "fit": {**PLAIN["fit"], "batch": 32}})
 
 
+@pytest.mark.slow
 def test_nested_on_noise_stays_at_chance_where_the_best_of_a_search_does_not(
     tmp_path: Path,
 ) -> None:
     recipe = noise(tmp_path)
     space = Space.parse(["fit.optimizer.lr=log:1e-3:0.1", "model.width=4:32:4"], recipe)
     inner = Inner(space, Random(trials=8), folds=3)
-    crossval = of(Crossval.named(recipe, "noise", tmp_path, folds=4, repeats=1), inner)
+    crossval = of(Crossval.named(recipe, "noise", tmp_path, folds=3, repeats=1), inner)
     crossval = crossval.called("noise")
 
     *_, last = nested(crossval, inner)
@@ -353,10 +370,12 @@ def test_the_command_line_judges_compares_and_refuses(
     assert "did you mean KFold" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_folds_that_are_judged(tmp_path: Path) -> None:
     file = tmp_path / "digits.yaml"
-    file.write_text(json.dumps(PLAIN))
-    words = [sys.executable, "-m", "zafu", "crossval", str(file), "--folds", "50"]
+    file.write_text(json.dumps({**PLAIN, "fit": {**PLAIN["fit"], "epochs": 8}}))
+    words = [sys.executable, "-m", "zafu", "crossval", str(file), "--folds", "5"]
+    words += ["--engine", "sequential"]
     process = subprocess.Popen(
         [*words, "--runs", str(tmp_path / "runs")], stderr=subprocess.PIPE, text=True
     )
@@ -368,6 +387,6 @@ def test_ctrl_c_keeps_the_folds_that_are_judged(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=60)
 
     assert process.returncode == 75
-    assert "of 50 folds are judged and kept; the same command goes on" in told
+    assert "of 5 folds are judged and kept; the same command goes on" in told
     status = read_json(next((tmp_path / "runs").glob("*-crossval-*/status.json")))
     assert status["state"] == "interrupted"

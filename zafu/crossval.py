@@ -2,11 +2,13 @@
 
 Stone, 1974; the interval is Nadeau & Bengio's (2003). As a fold is part of the data, all that is
 fitted (normalization, tokenizer, features, made-up rows) is fitted inside of it. All folds have the
-same split seed; the seed of weights and order goes up with the repeat.
+same split seed; the seed of weights and order goes up with the repeat. One that was killed ends as
+an undisturbed one would: folds that an engine trains together are then trained together again.
 
 ```
 runs/NAME-crossval-DIGEST/
   recipe.yaml environment.json status.json
+  engine.json           who computes: chosen once
   parts/REPEAT-FOLD/    each fold as soon as it is judged: a killed cross-validation goes on
   folds.json            scores and cost of each fold, and what they say together
   oof.npy               the answers of all folds: repeat, fold, id, answers
@@ -40,6 +42,7 @@ from zafu.spec import digest_of
 from zafu.trial import Trial
 
 Place = tuple[int, int]  # repeat and number of a fold
+ENGINE = "engine.json"
 
 
 @dataclass(frozen=True)
@@ -231,11 +234,16 @@ def events(crossval: Crossval, judge: Judge | None = None) -> Iterator[Event]:
         begin(crossval)
         try:
             run.say("running")
-            kept = yield from _carried(crossval, judge or trained, stop)
+            kept: dict[Place, Kept] = {}
+            try:
+                yield from _carried(crossval, judge or trained, kept, stop)
+            except Interrupted:
+                unless_stopped(crossval, stop, len(kept))
+                raise
             found = parts.result(
-                crossval.recipe, kept, folds=crossval.folds, repeats=crossval.repeats
+                crossval.recipe, list(kept.values()), folds=crossval.folds, repeats=crossval.repeats
             )
-            yield concluded(crossval, found, kept)
+            yield concluded(crossval, found, list(kept.values()))
         except BaseException as error:
             note_end(run, error)
             raise
@@ -248,16 +256,18 @@ def begin(crossval: Crossval) -> None:
     artifact.write_json(folder / "environment.json", environment(crossval.recipe.fit.threads))
 
 
-def _carried(crossval: Crossval, judge: Judge, stop: Stop) -> Generator[Event, None, list[Kept]]:
-    """Yields what happens; returns the parts of all folds."""
-    kept: dict[Place, Kept] = {}
-    pending: dict[Place, Path] = {}
+def _carried(
+    crossval: Crossval, judge: Judge, kept: dict[Place, Kept], stop: Stop
+) -> Iterator[Event]:
+    """Yields what happens; in place: `kept` gets the parts of all folds, in their order."""
+    folders: dict[Place, Path] = {}
     for place, recipe in crossval.recipes.items():
-        data = prepared(recipe, crossval.runs, stopped=lambda: stop.signal)
-        if known := parts.read(crossval.folder, place, data.name):
+        folders[place] = prepared(recipe, crossval.runs, stopped=lambda: stop.signal)
+        if known := parts.read(crossval.folder, place, folders[place].name):
             kept[place] = known
-        else:
-            pending[place] = data
+    if len(kept) < len(folders) and engine_of(crossval) not in ("", "sequential"):
+        kept.clear()  # trained together: the rounding of one depends on which others there are
+    pending = {place: data for place, data in folders.items() if place not in kept}
     yield Began(crossval, len(kept))
     with closing(judge(crossval, pending, stop)) as said:
         for event in said:
@@ -268,7 +278,8 @@ def _carried(crossval: Crossval, judge: Judge, stop: Stop) -> Generator[Event, N
             kept[event.part.repeat, event.part.fold] = event
             yield Folded(event.part, len(kept), len(crossval.recipes))
             unless_stopped(crossval, stop, len(kept))
-    return [kept[place] for place in crossval.recipes]
+    for place in crossval.recipes:
+        kept[place] = kept.pop(place)
 
 
 def trained(
@@ -278,20 +289,29 @@ def trained(
     notes: list[str] = []
     places = list(pending)
     trials = [Trial(crossval.recipes[p], pending[p], judged=("test",)) for p in places]
-    found = engine.outcomes(
-        trials, how=crossval.engine, say=notes.append, stopped=lambda: stop.signal
-    )
+    how = engine_of(crossval) or crossval.engine
+    if trials and how == "auto":
+        how = engine.choose(trials, notes.append)
+    artifact.write_json(crossval.folder / ENGINE, how)
+    found = engine.outcomes(trials, how=how, say=notes.append, stopped=lambda: stop.signal)
     for number, outcome in found:
         yield from map(Note, notes)
         notes.clear()
         yield parts.judged(places[number], trials[number], outcome)
 
 
+def engine_of(crossval: Crossval) -> str:
+    """Who computed these folds the last time; "" if nobody did, or another is asked for now."""
+    file = crossval.folder / ENGINE
+    found = str(artifact.read_json(file)) if file.is_file() else ""
+    return found if crossval.engine in ("auto", found) else ""
+
+
 def unless_stopped(crossval: Crossval, stop: Stop, done: int) -> None:
     """Raise Interrupted if somebody asked to stop and there is more to do."""
     if stop and done < len(crossval.recipes):
         text = f"{done} of {len(crossval.recipes)} folds are judged and kept"
-        raise Interrupted(f"{stop.signal}: {text}; the same command goes on")
+        raise Interrupted(f"{stop.signal}: {text}; the same command goes on") from None
 
 
 def concluded(crossval: Crossval, found: Result, kept: Sequence[Kept]) -> Finished:

@@ -18,7 +18,7 @@ from zafu.errors import Fault, RecipeError, Refused
 from zafu.parts import Kept, Result, sizes
 from zafu.recipe import Recipe
 from zafu.report.paired_page import write as write_report
-from zafu.spec import Spec
+from zafu.spec import Spec, show
 from zafu.statistics import Effect, Verdict
 
 
@@ -99,7 +99,7 @@ def changed(first: Recipe, second: Recipe) -> dict[str, tuple[str, str]]:
     """The settings in which two recipes differ, by path, of both."""
     a, b = (dict(_flat(recipe.dump(), "")) for recipe in (first, second))
     paths = [path for path in dict.fromkeys([*a, *b]) if a.get(path) != b.get(path)]
-    return {path: (str(a.get(path, "–")), str(b.get(path, "–"))) for path in paths}
+    return {path: (_said(a.get(path, "–")), _said(b.get(path, "–"))) for path in paths}
 
 
 def _faults(first: Crossval, second: Crossval) -> list[Fault]:
@@ -131,6 +131,12 @@ def _same(a: Kept, b: Kept) -> tuple[Kept, Kept]:
 
 def _seconds(parts: list[Kept]) -> float:
     return sum(kept.part.seconds for kept in parts)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else show(value)
 
 
 def _flat(value: object, path: str) -> Iterator[tuple[str, object]]:

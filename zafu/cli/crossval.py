@@ -44,7 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--search", default="random", metavar="KIND", help="as in zafu tune (default: random)")
     add("--trials", type=int, default=20, help="settings tried inside of each fold (default: 20)")
     add("--inner", type=int, default=4, help="inner folds that judge a setting (default: 4)")
-    add("--engine", default="auto", help="auto, stacked, pool or sequential")
+    add(
+        "--engine",
+        choices=("auto", "stacked", "pool", "sequential"),
+        default="auto",
+        help="who trains the folds (default: auto, which measures)",
+    )
     add("--json", action="store_true", help="print the result as JSON")
     add("--quiet", action="store_true", help="print only the result")
 

@@ -9,7 +9,16 @@ import numpy as np
 from zafu.measure import Measurement
 from zafu.report.element import Child, Element, h
 from zafu.report.scale import axis, linear, tick
-from zafu.report.words import bare, better_when_higher, bounds, digits, interval, quoted, scale, value
+from zafu.report.words import (
+    bare,
+    better_when_higher,
+    bounds,
+    digits,
+    interval,
+    quoted,
+    scale,
+    value,
+)
 
 WIDTH, ROW, TOP, LEFT, RIGHT = 820, 21, 46.0, 150.0, 150.0
 
