@@ -17,6 +17,7 @@ from zafu import borrowed
 from zafu import plugins as plugin_files
 from zafu.artifact import digest_file
 from zafu.data.contract import Data
+from zafu.data.fold import Fold
 from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
@@ -204,10 +205,15 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
         yield Fault("data", "data that can be read", " ".join(str(error).split()))
         return
     count = data.samples_foreseen(files)
-    shares = {"validation": data.split.validation, "test": data.split.test}
-    for name, share in shares.items():
-        if count is not None and 0 < share * count < 1:
-            found = f"{share:g} of {count}"
+    if count is None:
+        return
+    for name, held in (("validation", data.split.validation), ("test", data.split.test)):
+        if isinstance(held, Fold):
+            blocks = held.of + (data.split.by == "time")  # the first is only trained on
+            if blocks > count and not held.dealt_elsewhere:
+                yield Fault(f"data.split.{name}.of", f"at most {count} samples", str(held.of))
+        elif 0 < held * count < 1:
+            found = f"{held:g} of {count}"
             hint = f"at least {math.ceil(100 / count) / 100:g}"
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 

@@ -23,6 +23,7 @@ VERBS = {
     "launch": "write or submit a job that trains on many machines: Slurm, Kubernetes, Ray",
     "evaluate": "judge a finished model on a split or on a file of yours",
     "fuse": "make one model of several: vote, stack, soup; judge it beside them",
+    "crossval": "judge a recipe by folds, with a corrected interval and all out-of-fold answers",
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",
     "export": "write a finished model for another system, and compare its answers",
