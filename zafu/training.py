@@ -6,6 +6,7 @@ decisions that follow from it (the best weights, an early end) do not depend on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -13,7 +14,7 @@ from time import perf_counter
 
 from zafu import loop
 from zafu.errors import Interrupted
-from zafu.judge import answers, unless_stopped, verdict
+from zafu.judge import answers, glance, unless_stopped
 from zafu.loop import Step
 from zafu.parallel import counting
 from zafu.parallel.pace import paced
@@ -111,7 +112,7 @@ def evaluate(session: Session) -> Iterator[Judged]:
         )
     if found is None:
         return
-    scores = verdict(task, session.validation, found)
+    scores = glance(task, session.validation, found, recipe.metric)
     state.pending = False
     log(session)
     session.metrics.append(
@@ -134,7 +135,7 @@ def decide(session: Session, value: float) -> None:
     """Note whether this is the best evaluation so far, and whether patience is at its end."""
     state, recipe = session.state, session.run.recipe
     patience = recipe.fit.early_stopping
-    sign = 1 if recipe.task.metrics[recipe.metric] else -1
+    sign = 1 if recipe.higher_is_better else -1
     margin = patience.min_delta if patience else 0.0
     if state.best_value is None or sign * (value - state.best_value) > margin:
         state.best_step, state.best_value, state.stale = session.step, value, 0
@@ -147,8 +148,14 @@ def decide(session: Session, value: float) -> None:
 
 def evaluation_due(session: Session, step: Step) -> bool:
     """Whether the validation split is judged after this step: a function of the step alone."""
-    spec, progress = session.run.recipe.fit, session.state.progress
-    return len(session.validation) > 0 and loop.due(spec, progress, step, session.budget[1])
+    if not len(session.validation):
+        return False
+    spec, progress, total = session.run.recipe.fit, session.state.progress, session.budget[1]
+    if total:
+        before = (progress.samples - step.samples) / total
+    else:
+        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
+    return loop.due(spec, step.number, before, progress.share(total, spec.seconds))
 
 
 def save_due(session: Session) -> bool:

@@ -79,6 +79,14 @@ class Cost:
         )
 
 
+class Made(NamedTuple):
+    """A trial's model where it stands."""
+
+    objective: Objective
+    update: Update
+    progress: Progress
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a trial says."""
@@ -112,7 +120,7 @@ class Best:
         patience = recipe.fit.early_stopping
         if patience is None:
             return False
-        sign = 1 if recipe.task.metrics[recipe.metric] else -1
+        sign = 1 if recipe.higher_is_better else -1
         if self.value is None or sign * (value - self.value) > patience.min_delta:
             self.value, self.weights, self.stale = value, weights(), 0
         else:
@@ -122,6 +130,11 @@ class Best:
 
 def outcome(trial: Trial, stopped: Callable[[], str] = lambda: "") -> Outcome:
     """Train, and judge; raises Interrupted as soon as `stopped` names a signal."""
+    return trained(trial, ready(trial), stopped)
+
+
+def ready(trial: Trial) -> Made:
+    """A trial's model where it begins, what updates it, and how far that is."""
     recipe, data = trial.recipe, trial.data
     signature = Signature.parse(read_json(data / "signature.json"))
     model, update, spread = build(recipe, signature)
@@ -129,24 +142,24 @@ def outcome(trial: Trial, stopped: Callable[[], str] = lambda: "") -> Outcome:
     device = next(model.parameters()).device
     read = reading.training(recipe, data / "recipe.yaml", data, device=device)
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
-    return trained(trial, objective, update, stopped)
+    return Made(objective, update, begun(trial, objective, update))
 
 
-def trained(
-    trial: Trial, objective: Objective, update: Update, stopped: Callable[[], str]
-) -> Outcome:
-    """Carry an objective as far as a trial says, and judge it."""
+def trained(trial: Trial, made: Made, stopped: Callable[[], str]) -> Outcome:
+    """Carry a model as far as a trial says, and judge it."""
+    objective, update, progress = made
     recipe, model = trial.recipe, objective.model
-    progress = begun(trial, objective, update)
     start, best, curve = replace(progress), Best(), list[Point]()
     validation = recipe.data.open(trial.data, "validation")
+    size, total = budget(objective)
+    due = wanted(trial, size=size, total=total) if len(validation) else frozenset[int]()
     diverged = ""
     with closing(loop.fit(objective, update, progress)) as fitting:
         try:
-            for step in until(fitting, progress, total(objective), trial.until):
+            for _ in up_to(fitting, progress, last_sample(trial.until, size=size, total=total)):
                 if reason := stopped():
                     raise Interrupted(f"{reason}: a trial was left at step {progress.step}")
-                if not wants(trial, validation, progress, step, total(objective)):
+                if progress.samples not in due:
                     continue
                 with update.evaluating():
                     value = _value(trial, objective, validation)
@@ -179,36 +192,47 @@ def begun(trial: Trial, objective: Objective, update: Update) -> Progress:
     return replace(trial.begin.progress)
 
 
-def until(steps: Iterator[Step], progress: Progress, total: int, share: float) -> Iterator[Step]:
-    """The steps up to a share of a budget of so many samples."""
-    if progress.samples >= share * total:
-        return
-    for step in steps:
-        yield step
-        if progress.samples >= share * total:
-            return
+def up_to(steps: Iterator[Step], progress: Progress, end: int) -> Iterator[Step]:
+    """The steps until so many samples are seen."""
+    while progress.samples < end:
+        yield next(steps)
 
 
-def total(objective: Objective) -> int:
-    """The samples of the budget; raises ValueError for one in seconds."""
-    found = loop.budget(objective.split, objective.spec)[1]
-    if found is None:
+def budget(objective: Objective) -> tuple[int, int]:
+    """Samples of a step and in all; raises ValueError for a budget in seconds."""
+    size, total = loop.budget(objective.split, objective.spec)
+    if total is None:
         raise ValueError("expected a budget in samples, epochs, steps or tokens, found seconds")
-    return found
+    return size, total
 
 
-def wants(trial: Trial, validation: Split, progress: Progress, step: Step, total: int) -> bool:
-    """Whether the validation split is judged after this step."""
-    if not len(validation):
-        return False
-    if trial.recipe.fit.early_stopping:
-        return loop.due(trial.recipe.fit, progress, step, total)
-    return passes(trial.points, progress.samples - step.samples, progress.samples, total)
+def last_sample(until: float, *, size: int, total: int) -> int:
+    """Samples after which a share of a budget is spent, in whole steps of `size`."""
+    whole = int(until * total // size) * size
+    return min(whole if whole >= until * total else whole + size, total)
 
 
-def passes(points: int, before: int, after: int, total: int) -> bool:
-    """Whether one of so many even parts of a budget ends within these samples."""
-    return points * after // total > points * before // total
+def length(trial: Trial) -> int:
+    """The steps of a trial."""
+    fit, split = trial.recipe.fit, trial.recipe.data.open(trial.data, "train")
+    size, total = loop.budget(split, fit)
+    if total is None:
+        raise ValueError("expected a budget in samples, epochs, steps or tokens, found seconds")
+    done = trial.begin.progress.samples if trial.begin else 0
+    return max(0, -(-(last_sample(trial.until, size=size, total=total) - done) // size))
+
+
+def wanted(trial: Trial, *, size: int, total: int) -> frozenset[int]:
+    """After how many samples the validation split is judged."""
+    fit, points = trial.recipe.fit, trial.points
+    if not points and not fit.early_stopping:
+        return frozenset()
+    ends = [min(start + size, total) for start in range(0, total, size)]
+    if fit.early_stopping:
+        steps = enumerate(zip([0, *ends], ends, strict=False), 1)
+        return frozenset(b for n, (a, b) in steps if loop.due(fit, n, a / total, b / total))
+    spent = zip([0, *ends], ends, strict=False)
+    return frozenset(b for a, b in spent if points * b // total > points * a // total)
 
 
 def judged(trial: Trial, objective: Objective, name: str, most: int | None = None) -> np.ndarray:
