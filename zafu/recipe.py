@@ -268,6 +268,17 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         yield Fault("fit.compile", expected, "true", hint="set layout.schedule=1f1b")
 
 
+def _optimizer_transfers(model: Model, fit: Fit) -> Iterator[Fault]:
+    """Faults where a width is transferred and steps do not follow it by a known rule."""
+    optimizer = fit.optimizer
+    if not model.transfers() or optimizer.width_rule(hidden=True):
+        return
+    expected = "steps of a size that is known, for model.transfer"
+    found = f"{optimizer.kind}, as it is set"
+    hint = "adamw keeps weight decay out of gradients" if optimizer.decays else ""
+    yield Fault("fit.optimizer", expected, found, hint=hint)
+
+
 def _context_fits(model: Model, layout: Layout) -> Iterator[Fault]:
     if layout.context > 1 and not model.cuts_windows():
         expected = "1, as this model does not attend to plain windows (model.attend=window)"
@@ -315,6 +326,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,
+    _optimizer_transfers,
     _layout_fits,
     _packages_are_there,
 )

@@ -90,6 +90,10 @@ class Model(Family):
         """Whether training skips samples in some layers, on which ranks would have to agree."""
         return False
 
+    def transfers(self) -> bool:
+        """Whether its steps follow its width, for which the optimizer needs a rule."""
+        return False
+
     def hub_config(self, signature: Signature) -> dict[str, Any] | None:
         """The `config.json` with which `transformers` loads the weights, if it can."""
         return None

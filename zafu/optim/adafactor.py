@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Adafactor(Optimizer):
     def looks_at_whole(self, *, hidden: bool) -> bool:
         """Yes: at the means of its row and column, and at the size of all."""
         return True
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps are as large as weights."""
+        return "relative"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.Adafactor`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class Adagrad(Optimizer):
     """What the sum of squares starts from, >= 0; a larger one tames the first steps."""
     eps: float = Field(default=1e-10, gt=0)
     """Added to the root, > 0, lest it be zero."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are, unless something is added to them."""
+        return None if self.decays or self.initial_accumulator_value else "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.Adagrad`."""

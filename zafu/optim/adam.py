@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Adam(Optimizer):
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are, unless decay is in them."""
+        return None if self.decays else "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.Adam`."""

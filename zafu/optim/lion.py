@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Lion(Optimizer):
     """Learning rate, > 0: how far each weight moves in a step, before the schedule."""
     betas: tuple[Share, Share] = (0.9, 0.99)
     """Share of m in the step's direction, and decay of m, each 0 <= b < 1."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One optimizer of ours."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from pydantic import Field
 
 from zafu.errors import Refused
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ class Muon(Optimizer):
     def looks_at_whole(self, *, hidden: bool) -> bool:
         """At the singular vectors of a hidden matrix."""
         return hidden
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps of hidden matrices are orthogonal in either scale, others are AdamW's."""
+        if not hidden:
+            return "normalized"
+        return "orthogonal" if self.adjust_lr == "original" else "orthogonal-rms"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """A `torch.optim.Muon` over hidden matrices, a `torch.optim.AdamW` over the rest, if any.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class NAdam(Optimizer):
     """Added to the root, > 0, lest it be zero."""
     momentum_decay: float = Field(default=4e-3, ge=0)
     """How fast the momentum grows to beta1, >= 0."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.NAdam`."""

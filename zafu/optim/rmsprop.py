@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class RMSprop(Optimizer):
     """Share of the last step's direction that is kept, 0 <= m < 1."""
     centered: bool = False
     """Divide by the standard deviation in place of the root mean square."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are, unless decay is in them."""
+        return None if self.decays else "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.RMSprop`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class ScheduleFree(Optimizer):
     """Share of the average in y, 0 < b < 1, and decay of the mean of g squared, 0 <= b < 1."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One optimizer of ours."""

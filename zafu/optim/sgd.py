@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from pydantic import Field
 
 from zafu.errors import Fault
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class SGD(Optimizer):
             yield Fault("dampening", "0 without momentum", f"{self.dampening:g}")
         if self.nesterov and (self.momentum == 0 or self.dampening > 0):
             yield Fault("nesterov", "false without momentum or with dampening", "true")
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps are as large as gradients."""
+        return "gradient"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.SGD`."""
