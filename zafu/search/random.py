@@ -1,0 +1,48 @@
+"""Random: settings that have nothing to do with what was seen, evenly over the space.
+
+A scrambled Sobol sequence (Sobol, 1967; Owen, 1998) by default, whose points leave no large hole;
+or independent points. Bergstra & Bengio, 2012 (JMLR 13): better than a grid where only some of
+the settings matter. The first n trials are the same, however many follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, final
+
+import numpy as np
+
+from zafu.hashing import key, mix
+from zafu.search.contract import BATCH, Ask, Search, Told
+from zafu.space import Space
+
+
+@final
+class Random(Search):
+    """Points that fill the space evenly."""
+
+    kind: Literal["random"] = "random"
+    sequence: Literal["sobol", "independent"] = "sobol"
+    """`sobol`: quasi-random points; `independent`: each drawn for itself."""
+
+    def next(self, space: Space, told: Sequence[Told], *, higher: bool, seed: int) -> list[Ask]:
+        """The next points of the sequence."""
+        count = BATCH if self.trials is None else min(BATCH, self.trials - len(told))
+        points = drawn(len(told), count, len(space.paths), seed=seed, sequence=self.sequence)
+        return [Ask(space.at(point)) for point in points.tolist()]
+
+
+def drawn(
+    start: int, count: int, dimensions: int, *, seed: int, sequence: str = "sobol"
+) -> np.ndarray:
+    """Points `(count, dimensions)` in [0, 1), those of a sequence from `start` on."""
+    if count <= 0:
+        return np.zeros((0, dimensions))
+    if sequence == "independent":
+        places = np.arange(start * dimensions, (start + count) * dimensions, dtype=np.uint64)
+        return (mix(key(seed) ^ mix(places)) / 2.0**64).reshape(count, dimensions)
+    import torch
+
+    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
+    engine.fast_forward(start)
+    return engine.draw(count, dtype=torch.float64).numpy()
