@@ -69,7 +69,7 @@ class LanguageModeling(Task):
     """Predict each token from those before it."""
 
     kind: Literal["language-modeling"] = "language-modeling"
-    space: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
+    ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over the vocabulary, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {
@@ -126,7 +126,7 @@ class Classification(Task):
     """Name the class of a sample."""
 
     kind: Literal["classification"] = "classification"
-    space: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
+    ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {"accuracy": True, "f1_macro": True, "loss": False}

@@ -25,7 +25,7 @@ class Adafactor(Optimizer):
     """Adaptive steps whose memory grows with the sides of a matrix, not with its area."""
 
     kind: Literal["adafactor"] = "adafactor"
-    space: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=1e-2, gt=0)
     """Learning rate, > 0, relative to the root mean square of the weights."""
     beta2_decay: float = Field(default=-0.8, le=0)

@@ -22,7 +22,7 @@ class AdamW(Optimizer):
     """Adaptive moments with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
-    space: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0; norms and biases are exempt unless `groups` says otherwise."""
     betas: tuple[Share, Share] = (0.9, 0.999)

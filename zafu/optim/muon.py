@@ -28,7 +28,7 @@ class Muon(Optimizer):
     """Orthogonalized momentum for hidden matrices, AdamW for all else."""
 
     kind: Literal["muon"] = "muon"
-    space: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0, of both parts; norms and biases are exempt as ever."""
     momentum: float = Field(default=0.95, ge=0, lt=1)

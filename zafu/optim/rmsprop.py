@@ -23,7 +23,7 @@ class RMSprop(Optimizer):
     """Gradients divided by their recent root mean square."""
 
     kind: Literal["rmsprop"] = "rmsprop"
-    space: ClassVar[dict[str, str]] = {"lr": "log:3e-5:0.03", "weight_decay": "log:1e-6:0.1"}
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:3e-5:0.03", "weight_decay": "log:1e-6:0.1"}
     alpha: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the mean of g squared, 0 <= a < 1."""
     eps: float = Field(default=1e-8, gt=0)

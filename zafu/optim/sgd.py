@@ -25,7 +25,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent, plain or with momentum."""
 
     kind: Literal["sgd"] = "sgd"
-    space: ClassVar[dict[str, str]] = {"lr": "log:1e-3:3", "weight_decay": "log:1e-6:0.1"}
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-3:3", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=0.1, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
