@@ -288,15 +288,13 @@ def budget(split: Split, spec: Fit) -> tuple[int, int | None]:
     return min(spec.batch_size(n), 2**31), spec.total_samples(n, tokens)
 
 
-def due(spec: Fit, progress: Progress, step: Step, total: int | None) -> bool:
-    """Whether the validation split is judged after this step: as often as the recipe says."""
+def due(spec: Fit, number: int, before: float, after: float) -> bool:
+    """Whether the validation split is judged after a step, as often as the recipe says.
+
+    `before` and `after` are the shares of the budget that are spent before and after it.
+    """
     if spec.evaluate_every:
-        return step.number % spec.evaluate_every == 0
-    after = progress.share(total, spec.seconds)
-    if total:
-        before = (progress.samples - step.samples) / total
-    else:
-        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
+        return number % spec.evaluate_every == 0
     return math.floor(after * EVALUATIONS) > math.floor(before * EVALUATIONS)
 
 

@@ -5,7 +5,7 @@ Intervals are at 95 %. Wilson, 1927, for a share of successes; the percentile bo
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -14,6 +14,8 @@ from pydantic import Field
 from zafu.spec import Spec
 
 Z95 = 1.959963984540054
+DRAWS = 1000  # of a bootstrap
+AT_ONCE = 1 << 20  # numbers that are drawn at once: 8 MiB
 
 
 class Measurement(Spec):
@@ -54,26 +56,51 @@ def bootstrap(
     *,
     unit: str = "",
     n: int | None = None,
-    draws: int = 1000,
+    draws: int = DRAWS,
 ) -> Measurement:
     """A statistic of paired columns (each `(samples, ...)`) with its percentile interval.
 
     Rows are drawn with replacement, `draws` times, by a fixed seed: the same data gives the same
     interval.
     """
-    size, random = len(columns[0]), np.random.default_rng(0)
-    value = statistic(*columns)
-    drawn = np.array(
-        [
-            statistic(*(c[rows] for c in columns))
-            for rows in (random.integers(0, size, size) for _ in range(draws))
-        ]
-    )
-    drawn = drawn[np.isfinite(drawn)]
-    found = Measurement(
-        value=float(value), unit=unit, n=n or size, how=f"bootstrap over {size} samples"
-    )
-    if size < 2 or not len(drawn):
+
+    def each(*drawn: np.ndarray) -> np.ndarray:
+        return np.array([statistic(*row) for row in zip(*drawn, strict=True)])
+
+    return percentiles(columns, each, unit=unit, n=n, draws=draws)
+
+
+def percentiles(
+    columns: Sequence[np.ndarray],
+    statistic: Callable[..., np.ndarray],
+    *,
+    unit: str = "",
+    n: int | None = None,
+    draws: int = DRAWS,
+) -> Measurement:
+    """`bootstrap` of a statistic that takes many draws at once.
+
+    It is given columns of `(draws, samples, ...)` and gives the value of each draw, `(draws,)`.
+    Draws whose value is not finite, such as a rate of a class that was not drawn, do not count.
+    """
+    size = len(columns[0])
+    value = float(statistic(*(column[None] for column in columns))[0])
+    drawn = np.concatenate([statistic(*rows) for rows in _drawn(columns, draws)])
+    kept = drawn[np.isfinite(drawn)]
+    some = "" if len(kept) == draws else f", {len(kept)} of {draws} draws defined"
+    how = f"bootstrap over {size} samples{some}"
+    found = Measurement(value=value, unit=unit, n=n or size, how=how)
+    if size < 2 or not len(kept):
         return found
-    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    low, high = np.quantile(kept, [0.025, 0.975]).tolist()
     return found.model_copy(update={"low": low, "high": high})
+
+
+def _drawn(columns: Sequence[np.ndarray], draws: int) -> Iterator[list[np.ndarray]]:
+    """Rows drawn with replacement, as many draws at once as memory takes well."""
+    size, random = len(columns[0]), np.random.default_rng(0)
+    numbers = sum(column.size for column in columns)
+    some = max(1, min(draws, AT_ONCE // max(numbers, 1)))
+    for start in range(0, draws, some):
+        rows = random.integers(0, size, (min(some, draws - start), size))
+        yield [column[rows] for column in columns]

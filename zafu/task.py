@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 from pydantic import Field
 
+from zafu import metrics
 from zafu.batch import Batch
-from zafu.measure import Measurement, bootstrap, share
+from zafu.measure import Measurement
+from zafu.metrics import Metric, Sampled, Share
 from zafu.spec import Family
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LN2 = math.log(2)
+TOP = 5  # likeliest classes among which `top_5` looks
 
 
 class Task(Family):
@@ -56,12 +60,21 @@ class Task(Family):
         return None
 
     @abstractmethod
+    def row(self, metric: str, answers: np.ndarray, *, units: int) -> Metric:
+        """One of `metrics` of a split's answers `(samples, k)`; `units` is their `Split.units`."""
+
+    def suited(self, answers: np.ndarray) -> Iterable[str]:
+        """The metrics that say something of these answers."""
+        return self.metrics
+
     def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
-        """All metrics of a split's answers `(samples, k)`; `units` is their `Split.units`."""
+        """All metrics that suit a split's answers, with their intervals."""
+        names = self.suited(answers)
+        return {name: self.row(name, answers, units=units).measured() for name in names}
 
     def score(self, metric: str, answers: np.ndarray, *, units: int) -> float:
         """One metric of a split's answers, without its interval."""
-        return self.judge(answers, units=units)[metric].value
+        return self.row(metric, answers, units=units).score()
 
 
 @final
@@ -100,25 +113,22 @@ class LanguageModeling(Task):
         right = (logits.argmax(-1) == targets).sum(1)
         return torch.stack([nats, right, (targets >= 0).sum(1)], 1)
 
-    def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
-        """Bits per byte of the text, nats per token, perplexity and next-token accuracy."""
+    def row(self, metric: str, answers: np.ndarray, *, units: int) -> Metric:
+        """Bits per byte of the text, nats per token, perplexity or next-token accuracy."""
         nats, right, tokens = answers.T
-        bytes_per_token = units / tokens.sum()
-
-        def loss(nats: np.ndarray, tokens: np.ndarray) -> float:
-            return float(nats.sum() / tokens.sum())
-
-        def bits(nats: np.ndarray, tokens: np.ndarray) -> float:
-            return loss(nats, tokens) / LN2 / bytes_per_token
-
         n = int(tokens.sum())
-        pairs = (nats, tokens)
-        return {
-            "bits_per_byte": bootstrap(pairs, bits, unit="bits/byte", n=units),
-            "loss": bootstrap(pairs, loss, unit="nats/token", n=n),
-            "perplexity": bootstrap(pairs, lambda *c: math.exp(min(loss(*c), 700)), n=n),
-            "accuracy": bootstrap((right, tokens), loss, n=n),
-        }
+        match metric:
+            case "bits_per_byte":
+                bits = nats / LN2 * (n / units)  # a draw keeps the bytes that a token stands for
+                return Sampled((bits, tokens), metrics.ratio, "bits/byte", units)
+            case "loss":
+                return Sampled((nats, tokens), metrics.ratio, "nats/token", n)
+            case "perplexity":
+                return Sampled((nats, tokens), metrics.perplexity, n=n)
+            case "accuracy":
+                return Sampled((right, tokens), metrics.ratio, n=n)
+            case _:
+                raise KeyError(metric)
 
 
 @final
@@ -129,7 +139,15 @@ class Classification(Task):
     ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes, 0 <= s < 1."""
-    metrics: ClassVar[dict[str, bool]] = {"accuracy": True, "f1_macro": True, "loss": False}
+    metrics: ClassVar[dict[str, bool]] = {
+        "accuracy": True,
+        "balanced_accuracy": True,
+        "f1_macro": True,
+        "top_5": True,
+        "loss": False,
+        "brier": False,
+        "ece": False,
+    }
 
     @property
     def smoothing(self) -> float:
@@ -145,25 +163,60 @@ class Classification(Task):
         return _cross_entropy(logits, targets, self.label_smoothing)
 
     def answer(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Per sample: nats, predicted class, true class; `(batch, 3)`."""
+        """Per sample: nats, predicted class, true class, then the probability of each class.
+
+        `(batch, 3 + classes)` in float32, in which class numbers below 16 million are exact.
+        """
         import torch
 
-        nats = _cross_entropy(logits.float(), targets, 0.0).double()
-        return torch.stack([nats, logits.argmax(-1), targets], 1)
+        logits = logits.float()
+        nats = _cross_entropy(logits, targets, 0.0)
+        said = torch.stack([nats, logits.argmax(-1).float(), targets.float()], 1)
+        return torch.cat([said, logits.softmax(-1)], 1)
+
+    @staticmethod
+    def probabilities(answers: np.ndarray) -> np.ndarray:
+        """The probability of each class, `(samples, classes)` float64; a row adds up to 1."""
+        found = answers[:, 3:].astype(np.float64)
+        return found / found.sum(1, keepdims=True)
+
+    @staticmethod
+    def classes(answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The predicted and the true class of each sample, `(samples,)` int64 each."""
+        predicted, true = answers[:, 1:3].T.astype(np.int64)
+        return predicted, true
 
     def confusion(self, answers: np.ndarray, classes: int) -> np.ndarray:
         """Counts `(classes, classes)`: true classes are rows."""
-        _, predicted, true = answers.T.astype(np.int64)
+        predicted, true = self.classes(answers)
         return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, -1)
 
-    def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
-        """Accuracy, F1 averaged over the classes that occur, and the loss in nats."""
-        nats, predicted, true = answers.T
-        return {
-            "accuracy": share(int((predicted == true).sum()), len(true)),
-            "f1_macro": bootstrap((predicted, true), _f1_macro),
-            "loss": bootstrap((nats,), lambda x: float(x.mean()), unit="nats"),
-        }
+    def suited(self, answers: np.ndarray) -> Iterable[str]:
+        """All of them; of at most five classes the true one is always among five."""
+        few = answers.shape[1] - 3 <= TOP
+        return [name for name in self.metrics if not (few and name == "top_5")]
+
+    def row(self, metric: str, answers: np.ndarray, *, units: int) -> Metric:
+        """Shares of right answers, F1 over the classes that occur, and what probabilities cost."""
+        predicted, true = self.classes(answers)
+        match metric:
+            case "accuracy":
+                return Share(predicted == true)
+            case "balanced_accuracy":
+                return Sampled((predicted, true), metrics.balanced_accuracy)
+            case "f1_macro":
+                return Sampled((predicted, true), metrics.f1_macro)
+            case "top_5":
+                return Share(metrics.among(answers[:, 3:], true, TOP))
+            case "loss":
+                return Sampled((answers[:, 0].astype(np.float64),), metrics.mean, "nats")
+            case "brier":
+                return Sampled((metrics.brier(self.probabilities(answers), true),), metrics.mean)
+            case "ece":
+                sure = answers[:, 3:].max(1).astype(np.float64)
+                return Sampled((sure, predicted == true), metrics.ece)
+            case _:
+                raise KeyError(metric)
 
 
 @final
@@ -171,7 +224,13 @@ class Regression(Task):
     """Say a number, or several."""
 
     kind: Literal["regression"] = "regression"
-    metrics: ClassVar[dict[str, bool]] = {"r2": True, "rmse": False, "mae": False, "loss": False}
+    metrics: ClassVar[dict[str, bool]] = {
+        "r2": True,
+        "rmse": False,
+        "mae": False,
+        "median_absolute_error": False,
+        "loss": False,
+    }
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Squared error of the standardized targets, the mean of a row's: `(batch,)`."""
@@ -183,16 +242,24 @@ class Regression(Task):
 
         return torch.cat([logits, targets], 1).double()
 
-    def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
+    def row(self, metric: str, answers: np.ndarray, *, units: int) -> Metric:
         """R², errors in standard deviations of the target on the training split, and the loss."""
         predicted, true = np.split(answers, 2, axis=1)
-        pairs, unit = (predicted, true), "standard deviations"
-        return {
-            "r2": bootstrap(pairs, _r2),
-            "rmse": bootstrap(pairs, lambda p, t: math.sqrt(np.square(p - t).mean()), unit=unit),
-            "mae": bootstrap(pairs, lambda p, t: float(np.abs(p - t).mean()), unit=unit),
-            "loss": bootstrap(pairs, lambda p, t: float(np.square(p - t).mean())),
-        }
+        missed = predicted - true
+        unit = "standard deviations"
+        match metric:
+            case "r2":
+                return Sampled((predicted, true), metrics.r2)
+            case "rmse":
+                return Sampled((np.square(missed),), metrics.root_mean, unit)
+            case "mae":
+                return Sampled((np.abs(missed).mean(1),), metrics.mean, unit)
+            case "median_absolute_error":
+                return Sampled((np.abs(missed),), metrics.middle, unit)
+            case "loss":
+                return Sampled((np.square(missed).mean(1),), metrics.mean)
+            case _:
+                raise KeyError(metric)
 
 
 def _summed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
@@ -216,17 +283,3 @@ def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
 def _flat(targets: Tensor) -> Tensor:
     """Classes in one dimension; class probabilities, as augmentation that mixes gives, as rows."""
     return targets.flatten(0, -2) if targets.is_floating_point() else targets.flatten()
-
-
-def _f1_macro(predicted: np.ndarray, true: np.ndarray) -> float:
-    classes = np.union1d(predicted, true)
-    hits = np.array([((predicted == c) & (true == c)).sum() for c in classes])
-    either = np.array([(predicted == c).sum() + (true == c).sum() for c in classes])
-    return float((2 * hits / either).mean())
-
-
-def _r2(predicted: np.ndarray, true: np.ndarray) -> float:
-    missed, spread = np.square(true - predicted).sum(), np.square(true - true.mean(0)).sum()
-    if not spread:  # nothing to explain: as scikit-learn says
-        return 0.0 if missed else 1.0
-    return float(1 - missed / spread)

@@ -6,6 +6,7 @@ decisions that follow from it (the best weights, an early end) do not depend on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -147,8 +148,14 @@ def decide(session: Session, value: float) -> None:
 
 def evaluation_due(session: Session, step: Step) -> bool:
     """Whether the validation split is judged after this step: a function of the step alone."""
-    spec, progress = session.run.recipe.fit, session.state.progress
-    return len(session.validation) > 0 and loop.due(spec, progress, step, session.budget[1])
+    if not len(session.validation):
+        return False
+    spec, progress, total = session.run.recipe.fit, session.state.progress, session.budget[1]
+    if total:
+        before = (progress.samples - step.samples) / total
+    else:
+        before = (progress.seconds - step.spent) / (spec.seconds or math.inf)
+    return loop.due(spec, step.number, before, progress.share(total, spec.seconds))
 
 
 def save_due(session: Session) -> bool:

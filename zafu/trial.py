@@ -140,13 +140,15 @@ def trained(
     progress = begun(trial, objective, update)
     start, best, curve = replace(progress), Best(), list[Point]()
     validation = recipe.data.open(trial.data, "validation")
+    size, total = budget(objective)
+    due = wanted(trial, size=size, total=total) if len(validation) else frozenset[int]()
     diverged = ""
     with closing(loop.fit(objective, update, progress)) as fitting:
         try:
-            for step in until(fitting, progress, total(objective), trial.until):
+            for _ in up_to(fitting, progress, last_sample(trial.until, size=size, total=total)):
                 if reason := stopped():
                     raise Interrupted(f"{reason}: a trial was left at step {progress.step}")
-                if not wants(trial, validation, progress, step, total(objective)):
+                if progress.samples not in due:
                     continue
                 with update.evaluating():
                     value = _value(trial, objective, validation)
@@ -179,36 +181,37 @@ def begun(trial: Trial, objective: Objective, update: Update) -> Progress:
     return replace(trial.begin.progress)
 
 
-def until(steps: Iterator[Step], progress: Progress, total: int, share: float) -> Iterator[Step]:
-    """The steps up to a share of a budget of so many samples."""
-    if progress.samples >= share * total:
-        return
-    for step in steps:
-        yield step
-        if progress.samples >= share * total:
-            return
+def up_to(steps: Iterator[Step], progress: Progress, end: int) -> Iterator[Step]:
+    """The steps until so many samples are seen."""
+    while progress.samples < end:
+        yield next(steps)
 
 
-def total(objective: Objective) -> int:
-    """The samples of the budget; raises ValueError for one in seconds."""
-    found = loop.budget(objective.split, objective.spec)[1]
-    if found is None:
+def budget(objective: Objective) -> tuple[int, int]:
+    """Samples of a step and in all; raises ValueError for a budget in seconds."""
+    size, total = loop.budget(objective.split, objective.spec)
+    if total is None:
         raise ValueError("expected a budget in samples, epochs, steps or tokens, found seconds")
-    return found
+    return size, total
 
 
-def wants(trial: Trial, validation: Split, progress: Progress, step: Step, total: int) -> bool:
-    """Whether the validation split is judged after this step."""
-    if not len(validation):
-        return False
-    if trial.recipe.fit.early_stopping:
-        return loop.due(trial.recipe.fit, progress, step, total)
-    return passes(trial.points, progress.samples - step.samples, progress.samples, total)
+def last_sample(until: float, *, size: int, total: int) -> int:
+    """Samples after which a share of a budget is spent, in whole steps of `size`."""
+    whole = int(until * total // size) * size
+    return min(whole if whole >= until * total else whole + size, total)
 
 
-def passes(points: int, before: int, after: int, total: int) -> bool:
-    """Whether one of so many even parts of a budget ends within these samples."""
-    return points * after // total > points * before // total
+def wanted(trial: Trial, *, size: int, total: int) -> frozenset[int]:
+    """After how many samples the validation split is judged."""
+    fit, points = trial.recipe.fit, trial.points
+    if not points and not fit.early_stopping:
+        return frozenset()
+    ends = [min(start + size, total) for start in range(0, total, size)]
+    if fit.early_stopping:
+        steps = enumerate(zip([0, *ends], ends, strict=False), 1)
+        return frozenset(b for n, (a, b) in steps if loop.due(fit, n, a / total, b / total))
+    spent = zip([0, *ends], ends, strict=False)
+    return frozenset(b for a, b in spent if points * b // total > points * a // total)
 
 
 def judged(trial: Trial, objective: Objective, name: str, most: int | None = None) -> np.ndarray:

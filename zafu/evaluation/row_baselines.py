@@ -47,7 +47,8 @@ class RowBaseline(Baseline):
         if task.kind == "classification":
             true = test_targets.astype(np.int64)
             nats = -np.log(np.maximum(predicted[np.arange(len(true)), true], TINY))
-            answers = np.stack([nats, predicted.argmax(1), true], 1)
+            said = np.stack([nats, predicted.argmax(1), true], 1)
+            answers = np.concatenate([said, predicted], 1)
         else:
             answers = np.concatenate([predicted, test_targets], 1)
         return task.judge(answers.astype(np.float64), units=len(answers))

@@ -52,6 +52,7 @@ class MLP(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
+        self.shape = shape
         self.embeddings = nn.ModuleList(nn.Embedding(*sizes) for sizes in shape.embeddings)
         inputs = shape.numbers + sum(dims for _, dims in shape.embeddings)
         sizes = [inputs] + [shape.width] * shape.layers
