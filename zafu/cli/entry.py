@@ -20,6 +20,7 @@ VERBS = {
     "verify-layout": "prove that a layout computes what one process computes",
     "replay": "compute a logged step of a run again, and compare it bit for bit",
     "launch": "write or submit a job that trains on many machines: Slurm, Kubernetes, Ray",
+    "compare": "say which of several arms is better on this data, and how sure that is",
     "evaluate": "judge a finished model on a split or on a file of yours",
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",

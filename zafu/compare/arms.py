@@ -8,7 +8,7 @@ a value is held. `path=?` tunes a setting over its declared range, `path=?RANGE`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -20,6 +20,7 @@ from zafu.space import Space
 from zafu.spec import Family, Spec, did_you_mean
 
 LR = "fit.optimizer.lr"
+EMPTY: Mapping[str, str] = {}
 PIECES = 256  # samples of a full batch that are summed at a time, where nothing is said
 _SETTING = re.compile(r"(?<!\S)(?=\w+(?:\.\w+)*=)")  # where a word of an arm begins
 
@@ -95,7 +96,7 @@ def arms(
     found: list[Arm] = []
     for one in wanted:
         try:
-            found.append(_arm(held, one, ranges[one.name], tuned=tuned))
+            found.append(arm(held, one, ranges[one.name], tuned=tuned))
         except RecipeError as error:
             faults += [replace(f, where=f"arm {one.name}") for f in error.faults]
     if not faults:
@@ -105,7 +106,9 @@ def arms(
     return found
 
 
-def _arm(base: Source, wanted: Wanted, over: dict[str, str], *, tuned: bool) -> Arm:
+def arm(
+    base: Source, wanted: Wanted, over: Mapping[str, str] = EMPTY, *, tuned: bool = True
+) -> Arm:
     """One arm; raises RecipeError."""
     source = base.override(wanted.held)
     if _at(source.data, "fit.batch") == "all" and _at(source.data, "fit.micro_batch") is None:
@@ -271,9 +274,3 @@ def _at(data: Any, path: str) -> Any:
         else:
             return None
     return data
-
-
-def settings_of(arm: Arm, among: Iterable[str] | None = None) -> dict[str, Any]:
-    """The values in an arm's recipe at the paths of its space."""
-    paths = among if among is not None else (arm.space.paths if arm.space else ())
-    return {path: _at(arm.recipe.dump(), path) for path in paths}

@@ -53,7 +53,7 @@ class Row(Spec):
     ratio: Measurement
     """The same as a multiple of the baseline's."""
     spent: dict[str, float] = Field(default_factory=dict[str, float])
-    """Samples, updates and seconds of all its trainings."""
+    """Trainings, and their samples, updates and seconds."""
     diverged: Measurement
     values: dict[str, tuple[float | None, ...]] = Field(
         default_factory=dict[str, tuple[float | None, ...]]
@@ -144,6 +144,7 @@ def diverged(records: Sequence[Record]) -> Measurement:
 def spent(records: Sequence[Record]) -> dict[str, float]:
     """What trainings took together."""
     return {
+        "trainings": float(len(records)),
         "samples": float(sum(r.samples for r in records)),
         "updates": float(sum(r.updates for r in records)),
         "seconds": sum(r.seconds for r in records),
