@@ -86,7 +86,7 @@ def _answered(
     columns = quantities(one.quantity, records, higher=higher)
     summed = np.sum([factor * columns[arm] for arm, factor in one.of.items()], axis=0)
     effect = paired(summed, level=level)
-    low, high = _bounds(effect.size, effect.p, 1 - level)
+    low, high = _bounds(effect.size, 1 - level)
     size = effect.size.model_copy(update={"low": low, "high": high})
     if one.quantity in ("updates", "samples"):
         size = _ratio(size)
@@ -138,9 +138,12 @@ def _wobble(record: Record) -> float:
     return float(np.nanmean(changes)) if np.isfinite(changes).any() else 0.0
 
 
-def _bounds(size: Measurement, p: float, alpha: float) -> tuple[float | None, float | None]:
-    """The interval; where all seeds agree to the digit, the value itself if they are enough."""
-    if size.low is not None or p >= alpha:
+def _bounds(size: Measurement, alpha: float) -> tuple[float | None, float | None]:
+    """The interval; where all seeds agree to the digit, the value itself if they are enough.
+
+    So many seeds on the same side of a margin have probability 2^(1 - n) by sign flips.
+    """
+    if size.low is not None or 2.0 ** (1 - size.n) >= alpha:
         return size.low, size.high
     return size.value, size.value
 
