@@ -35,7 +35,7 @@ from zafu.fleet.crew import (
 from zafu.fleet.judging import Judging
 from zafu.fleet.nets import Factors, draw, stacked
 from zafu.fleet.objective import add_penalties, clip, losses, shrink
-from zafu.fleet.rules import RULES
+from zafu.fleet.rules import rule
 from zafu.fleet.streams import Given, Streams
 from zafu.trial import Outcome, Point, State, Trial
 
@@ -68,7 +68,6 @@ class Fleet:
 
     def __init__(self, trials: Sequence[Trial], dtype: torch.dtype) -> None:
         fit = trials[0].recipe.fit
-        assert fit.batch != "all"
         if fit.threads:
             torch.set_num_threads(fit.threads)
         module = fresh(trials[0]).to(device_of(fit), dtype)
@@ -76,9 +75,9 @@ class Fleet:
         self.places, self.large = places(module)
         self.weights = begun(trials, self.places).to(device_of(fit), dtype)  # (models, numbers)
         specs = [trial.recipe.fit.optimizer for trial in trials]
-        self.rule = RULES[specs[0].kind](specs, self.weights, large=self.large)
+        self.rule = rule(specs, self.weights, large=self.large)
         self.steps, self.samples = taken_up(self.rule, trials, self.places)
-        self.streams = Streams(trials, fit.batch, self.weights)
+        self.streams = Streams(trials, fit.batch_size(0), self.weights)
         self.judging = Judging(self.net, self.places, self.weights)
         self.members = [enlisted(n, trial, self.streams) for n, trial in enumerate(trials)]
         self.bind()
