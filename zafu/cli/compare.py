@@ -30,9 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="an arm; path=? tunes a setting over its range, path=?0:1 over this")  # fmt: skip
     add("--over", action="append", default=[], metavar="[NAME:] PATH=RANGE",
         help="tune this as well, in every arm or in one")  # fmt: skip
-    add("--trials", type=int, help="settings tried for each arm; 0: none is tuned (default: 20)")
-    add("--seeds", default="10:30", metavar="N[:M]",
-        help="fresh seeds, and the most while nothing is shown (default: 10:30)")  # fmt: skip
+    add("--trials", type=int, help="settings tried for each arm; 0: none is tuned (default: 20; claims: 12)")
+    add("--seeds", metavar="N[:M]",
+        help="fresh seeds, and the most while nothing is shown (default: 10:30; claims: 10:20)")  # fmt: skip
     add("--budget", help="time after which no seeds are added, such as 90s, 20min, 1.5h")
     add("--target", type=float, help="metric for the time to it (default: 99 %% of the best arm)")
     add("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
@@ -98,7 +98,7 @@ def _how(arguments: argparse.Namespace):
     from zafu.compare.decide import Plan
 
     faults: list[Fault] = []
-    seeds = re.fullmatch(r"(\d+)(?::(\d+))?", arguments.seeds)
+    seeds = re.fullmatch(r"(\d+)(?::(\d+))?", arguments.seeds or "10:30")
     first, most = (int(seeds[1]), int(seeds[2] or seeds[1])) if seeds else (0, 0)
     if not 2 <= first <= most:
         expected = "N or N:M seeds, 2 <= N <= M"
@@ -113,7 +113,7 @@ def _how(arguments: argparse.Namespace):
         raise RecipeError(faults)
     return How(
         trials=arguments.trials,
-        plan=Plan(first=first, most=most),
+        plan=Plan(first=first, most=most) if arguments.seeds else None,
         target=arguments.target,
         budget=float(budget[1]) * UNITS[budget[2]] if arguments.budget else None,
         over=tuple(arguments.over),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from zafu.compare.arms import Arm, Wanted, arm, arms
 from zafu.compare.bank import QUESTIONS, Question
@@ -20,7 +20,7 @@ class How:
     """How carefully to compare; None leaves a number to the question."""
 
     trials: int | None = None
-    plan: Plan = field(default_factory=Plan)
+    plan: Plan | None = None
     target: float | None = None
     budget: float | None = None
     over: tuple[str, ...] = ()
@@ -32,7 +32,8 @@ def question(name: str, stem: str, base: Source, how: How) -> Comparison:
     recipe = Recipe.from_source(base)
     base = base.override(_known(base, [*of.base, *_longer(recipe, of)]))
     wanted = [one for one in of.wanted() if _fits(base, one)]
-    made = comparison(f"{stem}-{name}", base, wanted, replace(how, trials=_trials(of, how)))
+    how = replace(how, trials=_trials(of, how), plan=how.plan or of.plan)
+    made = comparison(f"{stem}-{name}", base, wanted, how)
     return replace(made, says=of.says, statements=of.statements)
 
 
@@ -41,7 +42,12 @@ def comparison(name: str, base: Source, wanted: Sequence[Wanted], how: How) -> C
     trials = 20 if how.trials is None else how.trials
     found: list[Arm] = arms(base, wanted, over=how.over, tuned=trials > 0)
     return Comparison(
-        name, tuple(found), trials=trials, plan=how.plan, target=how.target, budget=how.budget
+        name,
+        tuple(found),
+        trials=trials,
+        plan=how.plan or Plan(),
+        target=how.target,
+        budget=how.budget,
     )
 
 

@@ -8,10 +8,11 @@ label smoothing of a regression) are left out, and arms of which nothing is left
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zafu.compare.arms import Wanted, described
 from zafu.compare.claims import Quantity, Statement
+from zafu.compare.decide import Plan
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Question:
     base: tuple[str, ...] = ()  # settings that all arms begin with
     length: float = 1.0  # factor on the recipe's budget
     trials: int = 20
+    plan: Plan = field(default_factory=Plan)
 
     def wanted(self) -> list[Wanted]:
         """The arms."""
@@ -35,6 +37,7 @@ def _slower(quantity: Quantity, first: str, second: str, says: str) -> Statement
     return Statement(says, quantity, {first: 1, second: -1})
 
 
+QUICK = Plan(first=10, most=20)  # of a claim, which is answered in a minute or two
 SGD, ADAM = "fit.optimizer.kind=sgd", "fit.optimizer.kind=adam"
 WRONG = "fit.augment=[{kind: wrong-labels, share: 0.4}]"
 PLAIN = (
@@ -83,6 +86,8 @@ QUESTIONS: Mapping[str, Question] = {
             _slower("updates", "sgd", "adam", "sgd takes more updates to the target than adam"),
             _slower("updates", "sgd", "nesterov", "and than sgd with Nesterov's momentum"),
         ),
+        trials=12,
+        plan=QUICK,
     ),
     "full-batch-is-steady-but-costly": Question(
         "Full-batch gradient descent is steady but costly.",
@@ -96,6 +101,8 @@ QUESTIONS: Mapping[str, Question] = {
             _slower("samples", "full batch", "mini-batches", "the full batch needs more samples"),
         ),
         length=4.0,
+        trials=12,
+        plan=QUICK,
     ),
     "adam-is-robust-to-noise": Question(
         "Adam is robust to noisy data.",
@@ -112,6 +119,8 @@ QUESTIONS: Mapping[str, Question] = {
                 {"sgd": 1, "sgd, 40 % wrong": -1, "adam": -1, "adam, 40 % wrong": 1},
             ),
         ),
+        trials=12,
+        plan=QUICK,
     ),
     "rmsprop-accelerates": Question(
         "RMSprop accelerates convergence.",
@@ -125,6 +134,8 @@ QUESTIONS: Mapping[str, Question] = {
                 "updates", "sgd", "rmsprop", "sgd takes more updates to the target than rmsprop"
             ),
         ),
+        trials=12,
+        plan=QUICK,
     ),
     "l1-gives-zeros": Question(
         "An L1 penalty gives weights that are exactly zero.",
@@ -138,6 +149,8 @@ QUESTIONS: Mapping[str, Question] = {
             Statement("a subgradient gives them as well", "zeros", {"subgradient": 1}, 0.1),
         ),
         base=("fit.optimizer.weight_decay=0",),
+        trials=12,
+        plan=QUICK,
     ),
     "dropout-reduces-over-fitting": Question(
         "Dropout reduces over-fitting and costs time.",
@@ -151,6 +164,8 @@ QUESTIONS: Mapping[str, Question] = {
             _slower("updates", "dropout", "none", "dropout needs more updates to the target"),
         ),
         base=("task.label_smoothing=0",),
+        trials=12,
+        plan=QUICK,
     ),
     "weight-decay-is-sensitive": Question(
         "The best weight decay must be met closely.",
@@ -176,6 +191,8 @@ QUESTIONS: Mapping[str, Question] = {
                 "apart",
             ),
         ),
+        trials=12,
+        plan=QUICK,
     ),
 }
 CLAIMS = tuple(name for name, question in QUESTIONS.items() if question.statements)
