@@ -13,6 +13,7 @@ from typing import Self
 
 from pydantic import Field
 
+from zafu import borrowed
 from zafu import plugins as plugin_files
 from zafu.artifact import digest_file
 from zafu.data.contract import Data
@@ -103,6 +104,11 @@ class Recipe(Spec):
         """The metric by which this recipe is judged."""
         return self.evaluate.metric or self.task.metric
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of that metric is better."""
+        return self.task.higher_is_better(self.metric)
+
 
 def load_plugins(source: Source) -> list[Path]:
     """Import the Python files that a recipe names; nothing else in a recipe is ever run.
@@ -156,11 +162,27 @@ def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
             yield replace(fault, path=f"model.{fault.path}")
 
 
-def _metric_belongs_to_task(task: Task, evaluate: Evaluate) -> Iterator[Fault]:
-    metric = evaluate.metric
-    if metric and metric not in task.metrics:
-        expected = f"a metric of {task.kind} ({', '.join(task.metrics)})"
-        yield Fault("evaluate.metric", expected, metric, hint=did_you_mean(metric, task.metrics))
+def _metrics_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
+    named = {f"evaluate.metrics.{i}": name for i, name in enumerate(evaluate.metrics)}
+    if evaluate.metric:
+        named["evaluate.metric"] = evaluate.metric
+    signature = data.foreseen(task.kind)
+    for path, name in named.items():
+        if name in task.metrics:
+            continue
+        near = did_you_mean(name, task.metrics)
+        own = f"a metric of {task.kind} ({', '.join(task.metrics)})"
+        for fault in borrowed.faults(name, task.kind, signature.outputs if signature else None):
+            yield (
+                replace(fault, path=path, expected=own, hint=near)
+                if near
+                else replace(fault, path=path)
+            )
+
+
+def _slices_suit(data: Data, evaluate: Evaluate) -> Iterator[Fault]:
+    if evaluate.slices and data.kind != "table":
+        yield Fault("evaluate.slices", "nothing, as only a table has columns", data.kind)
 
 
 def _baselines_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
@@ -274,7 +296,8 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_serves_task,
     _model_takes_data,
     _model_fits_data,
-    _metric_belongs_to_task,
+    _metrics_suit,
+    _slices_suit,
     _baselines_suit,
     _data_is_there,
     _validation_is_there,

@@ -187,15 +187,15 @@ class Space:
 
     def grid(self, points: int) -> Iterator[Settings]:
         """All combinations of so many values of each dimension, the last one changing fastest."""
-        seen: list[Settings] = []
+        seen: set[str] = set()
         levels = [d.levels(points) for d in self.dimensions]
         conditional = any(d.given for d in self.dimensions)
         for values in product(*levels):
             settings = self.meant(dict(zip(self.paths, values, strict=True)))
             if conditional:
-                if settings in seen:
+                if (said := repr(settings)) in seen:
                     continue
-                seen.append(settings)
+                seen.add(said)
             yield settings
 
     def edges(self, settings: Settings) -> list[str]:
@@ -275,9 +275,9 @@ def _tried(one: Dimension, choice: Choice | None, recipe: Recipe) -> Dimension:
     given = None
     if choice and len(values) < len(choice.values):
         given = Given(path=choice.path, values=tuple(values))
-    if isinstance(one, Choice):
-        return Choice(path=one.path, values=one.values, given=given)
-    return Range(**{**dict(one), "whole": whole, "given": given})
+    return one.model_copy(
+        update={"given": given} if isinstance(one, Choice) else {"given": given, "whole": whole}
+    )
 
 
 def _ends(one: Dimension, beside: Settings, recipe: Recipe) -> tuple[list[Fault], bool]:

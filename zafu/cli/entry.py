@@ -18,6 +18,7 @@ VERBS = {
     "data": "fetch sets to start from; one HTML page about a recipe's data",
     "train": "carry a recipe to a finished model; go on where it stopped",
     "verify-layout": "prove that a layout computes what one process computes",
+    "tune": "search over a recipe's settings, and confirm the best with fresh seeds",
     "replay": "compute a logged step of a run again, and compare it bit for bit",
     "launch": "write or submit a job that trains on many machines: Slurm, Kubernetes, Ray",
     "compare": "say which of several arms is better on this data, and how sure that is",

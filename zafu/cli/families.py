@@ -11,6 +11,7 @@ from zafu.optim.averaging import Average
 from zafu.optim.contract import Optimizer
 from zafu.optim.penalties import Penalty
 from zafu.optim.schedules import Schedule
+from zafu.search.contract import Search
 from zafu.spec import Family
 from zafu.task import Task
 from zafu.tokenizers.contract import Tokenizer
@@ -33,5 +34,6 @@ FAMILIES: dict[str, type[Family]] = {
     "penalties": Penalty,
     "averages": Average,
     "baselines": Baseline,
+    "searches": Search,
     "trackers": Tracker,
 }

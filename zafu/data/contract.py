@@ -7,13 +7,13 @@ and must travel with the model: tokenizer, statistics, names) and the arrays of 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
-from zafu.errors import Fault
+from zafu.errors import Fault, Refused
 from zafu.signature import Signature
 from zafu.spec import Family, Spec
 
@@ -111,6 +111,14 @@ class Split(Protocol):
         ...
 
 
+class Labelled(NamedTuple):
+    """Samples of a file of one's own, whose targets are known."""
+
+    split: Split
+    names: Sequence[str]  # of each sample
+    columns: Mapping[str, np.ndarray] = {}
+
+
 class Data(Family):
     """Where samples come from and how they become tensors."""
 
@@ -157,6 +165,20 @@ class Data(Family):
 
         Absent targets are -100 for classes and tokens, nan for numbers.
         """
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """New samples with their targets, by what was fitted; nothing is fitted again.
+
+        Raises DataError that names file, row and column where a target is absent or unknown.
+        """
+        raise Refused(f"data of kind {self.kind}: reads no targets from a file")
+
+    def raw_columns(self, folder: Path, split: str) -> Mapping[str, np.ndarray]:
+        """Values of a held-out split as they were read, `(samples,)` by column, where it has any.
+
+        Float64 with nan, or texts with None, for what is missing.
+        """
+        return {}
 
     def documents(self, folder: Path) -> Callable[[str], Iterator[bytes]] | None:
         """A function from a split's name to its raw documents, for text; None for other data."""

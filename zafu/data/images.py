@@ -18,10 +18,11 @@ from zafu.data import (
     picture_splits,
     picture_suspects,
     pictures,
+    pictures_of_classes,
     pixels,
 )
 from zafu.data import picture_sources as origins
-from zafu.data.contract import Data, Split
+from zafu.data.contract import Data, Labelled, Split
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
 from zafu.data.ledger import Ledger, Removed, report
@@ -184,6 +185,16 @@ class Images(Data):
         if self.features:
             return picture_features.unlabelled(self.features, transform, shown), names
         return pictures.unlabelled(fitted, shown), names
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """The pictures of a folder CLASS/NAME, of a table, or of an archive."""
+        fitted = pixels.load(transform)
+        columns = origins.Columns(self.image, self.label, None, self.labels)
+        shown, targets, names = pictures_of_classes.read(self._form(), file, columns, fitted.labels)
+        if self.features:
+            rows = picture_features.rows(self.features, transform, shown, targets)
+            return Labelled(rows, names)
+        return Labelled(pictures.labelled(fitted, shown, targets), names)
 
     def _form(self) -> decode.Form:
         return decode.Form(1 if self.color == "gray" else 3, *self.size, self.decoder)

@@ -9,7 +9,7 @@ a split), and encoded; everything that is fitted is fitted on the training rows:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -18,8 +18,18 @@ from pydantic import Field
 
 from zafu.artifact import read_json, write_json
 from zafu.clean.contract import RowCleaning
-from zafu.data import arrays, chain, columns, frame, leaks, profile, roles, table_sources
-from zafu.data.contract import SPLITS, Data
+from zafu.data import (
+    arrays,
+    chain,
+    columns,
+    frame,
+    leaks,
+    profile,
+    raw_rows,
+    roles,
+    table_sources,
+)
+from zafu.data.contract import SPLITS, Data, Labelled
 from zafu.data.deal import deal
 from zafu.data.files import refuse
 from zafu.data.ledger import report
@@ -134,6 +144,7 @@ class Table(Data):
             raw = kept.rows[dealt[split]]
             rows = self._featured(raw, fitted, transform) if raw.height else train[:0]
             arrays.write_arrays(folder / split, columns.encode(fitted, rows)._asdict())
+            raw_rows.write(folder / split, table, kept.ids[dealt[split]])
         labels = fitted.target.labels
         signature = Signature(
             inputs=fitted.inputs(), outputs=len(labels) or 1, labels=labels or (self.target,)
@@ -153,7 +164,27 @@ class Table(Data):
     def encode(self, transform: Path, file: Path) -> tuple[Batch, list[str]]:
         """The rows of a file, named by their number; the target may be absent or unknown."""
         fitted = load(transform)
+        split, names = self._encoded(fitted, transform, frame.read([file], self.missing), file)
+        return split.batch(np.arange(len(split))), names
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """The rows of a file, each with its target."""
+        fitted = load(transform)
         table = frame.read([file], self.missing)
+        target = fitted.target
+        refuse(frame.absent([target.name], table, f"{file}: target"))
+        split, names = self._encoded(fitted, transform, table, file)
+        refuse(columns.faults_of_targets(target, table))
+        return Labelled(split, names, raw_rows.columns(table.rows))
+
+    def raw_columns(self, folder: Path, split: str) -> Mapping[str, np.ndarray]:
+        """All columns of the held-out rows, those that are not used too."""
+        return raw_rows.read(arrays.split_folder(folder, split))
+
+    def _encoded(
+        self, fitted: columns.Fitted, transform: Path, table: frame.Frame, file: Path
+    ) -> tuple[arrays.Rows, list[str]]:
+        """The rows of a table that was read, and a name for each."""
         numbers = [read.name for read in fitted.reads if read.number]
         texts = [read.name for read in fitted.reads if not read.number]
         faults = frame.absent([*numbers, *texts], table, str(file))
@@ -163,9 +194,8 @@ class Table(Data):
         rows = roles.converted(table, roles.Roles(tuple(numbers), tuple(texts)), faults)
         made = self._featured(rows, fitted, transform)
         encoded = columns.encode(fitted, made)
-        split = arrays.Rows((encoded.numbers, encoded.categories), encoded.targets)
         names = [f"{file.name} row {number + 1}" for number in range(rows.height)]
-        return split.batch(np.arange(rows.height)), names
+        return arrays.Rows((encoded.numbers, encoded.categories), encoded.targets), names
 
     def in_units(self, transform: Path, values: np.ndarray) -> np.ndarray:
         """Standardized targets or predictions in the unit of the target column."""

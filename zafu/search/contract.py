@@ -44,7 +44,9 @@ class Search(Family):
     kind: str
     trials: int | None = Field(default=None, ge=1)
     """Different settings that are tried at most; none: as many as the study's budget pays for."""
+    ends: ClassVar[bool] = False  # whether it ends by itself where `trials` is none
     goes_on: ClassVar[bool] = False  # whether trials go on from others, whose state must be kept
+    schedules: ClassVar[bool] = False  # whether settings change on the way
     asynchronous: ClassVar[bool] = False  # whether it is asked while trials are under way
 
     @abstractmethod

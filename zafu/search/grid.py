@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 from pydantic import Field
@@ -28,6 +28,7 @@ class Grid(Search):
     kind: Literal["grid"] = "grid"
     points: int = Field(default=4, ge=2)
     """Values of each range, both ends among them; a stepped range may have fewer, p >= 2."""
+    ends: ClassVar[bool] = True
 
     def next(self, space: Space, told: Sequence[Told], *, higher: bool, seed: int) -> list[Ask]:
         """The next combinations in the seed's order."""

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, final
 
-import numpy as np
-
-from zafu.hashing import key, mix
 from zafu.search.contract import BATCH, Ask, Search, Told
+from zafu.search.samplers import drawn
 from zafu.space import Space
 
 
@@ -30,19 +28,3 @@ class Random(Search):
         count = BATCH if self.trials is None else min(BATCH, self.trials - len(told))
         points = drawn(len(told), count, len(space.paths), seed=seed, sequence=self.sequence)
         return [Ask(space.at(point)) for point in points.tolist()]
-
-
-def drawn(
-    start: int, count: int, dimensions: int, *, seed: int, sequence: str = "sobol"
-) -> np.ndarray:
-    """Points `(count, dimensions)` in [0, 1), those of a sequence from `start` on."""
-    if count <= 0:
-        return np.zeros((0, dimensions))
-    if sequence == "independent":
-        places = np.arange(start * dimensions, (start + count) * dimensions, dtype=np.uint64)
-        return (mix(key(seed) ^ mix(places)) / 2.0**64).reshape(count, dimensions)
-    import torch
-
-    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
-    engine.fast_forward(start)
-    return engine.draw(count, dtype=torch.float64).numpy()
