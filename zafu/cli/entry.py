@@ -21,6 +21,7 @@ VERBS = {
     "tune": "search over a recipe's settings, and confirm the best with fresh seeds",
     "replay": "compute a logged step of a run again, and compare it bit for bit",
     "launch": "write or submit a job that trains on many machines: Slurm, Kubernetes, Ray",
+    "compare": "say which of several arms is better on this data, and how sure that is",
     "evaluate": "judge a finished model on a split or on a file of yours",
     "fuse": "make one model of several: vote, stack, soup; judge it beside them",
     "crossval": "judge a recipe by folds, with a corrected interval and all out-of-fold answers",

@@ -36,6 +36,7 @@ class Decoder(Model):
     """Predicts the next token from those before it; its weights load in `transformers` as such."""
 
     kind: Literal["decoder"] = "decoder"
+    ranges: ClassVar[dict[str, str]] = {"dropout": "0:0.6", "drop_path": "0:0.3"}
     takes: ClassVar[frozenset[str]] = frozenset({"tokens"})
     width: int = Field(default=256, ge=2)
     """Size of the residual stream, >= 2; a multiple of `heads`."""

@@ -7,7 +7,7 @@ State: one tensor of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class Adagrad(Optimizer):
     """Gradients divided by the root of the sum of all their squares."""
 
     kind: Literal["adagrad"] = "adagrad"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-3:1", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=1e-2, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     initial_accumulator_value: float = Field(default=0.0, ge=0)

@@ -8,7 +8,7 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class Adam(Optimizer):
     """Adaptive moments; its weight decay is a part of the gradient."""
 
     kind: Literal["adam"] = "adam"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
     eps: float = Field(default=1e-8, gt=0)

@@ -7,7 +7,7 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class AdamW(Optimizer):
     """Adaptive moments with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0; norms and biases are exempt unless `groups` says otherwise."""
     betas: tuple[Share, Share] = (0.9, 0.999)

@@ -12,7 +12,7 @@ State: one tensor of the parameter's size for hidden matrices, two for the rest.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class Muon(Optimizer):
     """Orthogonalized momentum for hidden matrices, AdamW for all else."""
 
     kind: Literal["muon"] = "muon"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0, of both parts; norms and biases are exempt as ever."""
     momentum: float = Field(default=0.95, ge=0, lt=1)

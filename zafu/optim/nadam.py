@@ -8,7 +8,7 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class NAdam(Optimizer):
     """Adaptive moments with Nesterov's look ahead."""
 
     kind: Literal["nadam"] = "nadam"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=2e-3, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     betas: tuple[Share, Share] = (0.9, 0.999)

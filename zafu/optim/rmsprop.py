@@ -8,7 +8,7 @@ State: one tensor of the parameter's size; one more each for momentum and for `c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class RMSprop(Optimizer):
     """Gradients divided by their recent root mean square."""
 
     kind: Literal["rmsprop"] = "rmsprop"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:3e-5:0.03", "weight_decay": "log:1e-6:0.1"}
     alpha: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the mean of g squared, 0 <= a < 1."""
     eps: float = Field(default=1e-8, gt=0)

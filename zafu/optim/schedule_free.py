@@ -10,7 +10,7 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ class ScheduleFree(Optimizer):
     """AdamW that averages its way in place of lowering its learning rate."""
 
     kind: Literal["schedule-free"] = "schedule-free"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     lr: float = Field(default=2.5e-3, gt=0)
     """Learning rate, > 0; it may be larger than AdamW's."""
     betas: tuple[Annotated[float, Field(gt=0, lt=1)], Share] = (0.9, 0.999)

@@ -9,7 +9,7 @@ State: one tensor of the parameter's size with momentum, none without.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent, plain or with momentum."""
 
     kind: Literal["sgd"] = "sgd"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-3:3", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=0.1, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
