@@ -1,7 +1,7 @@
 """Trials on Ray: each training is a task of a cluster (Moritz et al., 2018), or of a local one.
 
-Call inside `joined`. The folder of runs must lie where every node sees it. A worker imports torch before its first
-trial, which takes seconds: for trainings of minutes, not of seconds.
+Call inside `joined`. The folder of runs must lie where every node sees it. A worker imports torch
+before its first trial, which takes seconds: for trainings of minutes, not of seconds.
 """
 
 from __future__ import annotations
