@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zafu import borrowed
+from zafu.artifact import read_json
 from zafu.build import device_of
 from zafu.data.contract import Labelled
 from zafu.errors import Fault, RecipeError, Refused
@@ -150,10 +151,12 @@ def _against(found: Examined, other: Path, asked: Asked, metrics: Sequence[str])
     """Both models on the same samples; raises Refused where these are not the same."""
     if asked.file is None:
         _refuse_other_split(found.recipe, other)
-    rival = answered(other, asked)
-    own, theirs = found.held, rival.held
-    if rival.recipe.task.kind != found.recipe.task.kind or rival.signature.labels != own.labels:
+    there = model_folder(other)
+    kind = Recipe.stored(there / "recipe.yaml").task.kind
+    labels = Signature.parse(read_json(there / "signature.json")).labels
+    if kind != found.recipe.task.kind or labels != found.held.labels:
         raise Refused(f"{other}: expected a model of the same task and classes")
+    own, theirs = found.held, answered(other, asked).held
     if len(own.answers) != len(theirs.answers) or own.units != theirs.units:
         counts = f"{len(own.answers)} and {len(theirs.answers)}"
         raise Refused(f"{other}: expected answers to the same samples, found {counts} of them")

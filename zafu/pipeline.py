@@ -332,7 +332,8 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     data = prepared(run.recipe, folder.parent)
     loader = recipe.fit.loader.nearby()
     found = list(judged_answers(recipe, module, data, split, loader=loader))
-    return verdict(recipe.task, recipe.data.open(data, split), found)
+    also = (*recipe.evaluate.metrics, recipe.metric)
+    return verdict(recipe.task, recipe.data.open(data, split), found, also=also)
 
 
 def predict(folder: Path, file: Path) -> list[dict[str, Any]]:

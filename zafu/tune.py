@@ -92,7 +92,7 @@ class Tuning:
     @property
     def higher(self) -> bool:
         """Whether more of the metric is better."""
-        return self.recipe.task.metrics[self.recipe.metric]
+        return self.recipe.higher_is_better
 
 
 class Began(NamedTuple):

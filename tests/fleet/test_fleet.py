@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zafu import engine
+from zafu import loop
 from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.build import build
@@ -22,7 +22,7 @@ from zafu.reading import plain
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.signature import Signature
-from zafu.trial import Outcome, Trial, outcome, trained
+from zafu.trial import Made, Outcome, Trial, outcome, trained
 
 MLP: dict[str, Any] = {
     "task": "classification",
@@ -74,7 +74,8 @@ def alone(trial: Trial) -> Outcome:
     model.double()
     split = Doubled(trial)
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, plain(split), spread)
-    return trained(trial._replace(judged=()), objective, update, lambda: "")
+    made = Made(objective, update, loop.begin(recipe.fit))
+    return trained(trial._replace(judged=()), made, lambda: "")
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,24 @@ def test_pictures_are_seen_alike_by_mapped_nets(folder: Path, model: dict[str, A
     assert_alike(trials_of(folder, base, [{"seed": s} for s in (0, 1)]))
 
 
+def test_small_decoders_train_together(folder: Path) -> None:
+    base = {
+        "task": "language-modeling",
+        "data": {
+            "kind": "text",
+            "files": ["stdlib:[a-c]*.py"],
+            "context": 32,
+            "tokenizer": {"kind": "bpe", "vocab": 300},
+        },
+        "model": {"kind": "decoder", "width": 16, "layers": 1, "heads": 2, "kv_heads": 1},
+        "fit": MLP["fit"] | {"batch": 16, "epochs": None, "steps": 12},
+    }
+
+    assert_alike(trials_of(folder, base, [{"fit.optimizer.lr": lr} for lr in (1e-3, 1e-2)]))
+    tied = base | {"model": base["model"] | {"tied": True}}
+    assert_alike(trials_of(folder, tied, [{"seed": 1}, {"task.label_smoothing": 0.1}]))
+
+
 def test_models_of_several_folds_train_together(folder: Path) -> None:
     first = trials_of(folder, MLP, [{"seed": 1}, {}])
     other = MLP | {"data": {"kind": "digits", "split": {"seed": 9, "validation": 0.13}}}
@@ -233,12 +252,3 @@ def test_what_a_stack_cannot_do_is_said_by_name(folder: Path) -> None:
 
     assert all(word in said for word, said in zip(words, found, strict=True))
     assert stack.why_not(trials_of(folder, MLP, [{}])[0]) == ""
-
-
-def test_the_engine_gives_every_trial_its_outcome(folder: Path) -> None:
-    trials = trials_of(folder, MLP, [{"seed": 1}, {"model.width": 12}, {"fit.average": "ema"}, {}])
-
-    found = dict(engine.outcomes(trials, how="stacked"))
-
-    assert sorted(found) == [0, 1, 2, 3]
-    assert all(found[n].score(trial) > 0.3 for n, trial in enumerate(trials))

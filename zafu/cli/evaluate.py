@@ -63,25 +63,29 @@ def _place(run: Path, file: Path | None) -> Path | None:
 def _tell(said: dict[str, Any]) -> None:
     from zafu.measure import Measurement
 
+    wide = max(map(len, said["scores"])) + 2
     for name, plain in said["scores"].items():
         score = Measurement.parse(plain)
-        print(f"{name:16}{score}   (n = {score.n:,}; {score.how})")
+        print(f"{name:{wide}}{score}   (n = {score.n:,}; {score.how})")
     if "after" in said.get("calibration", {}):
         after = said["calibration"]["after"]["scores"]
         print(f"\nwith the temperature {said['calibration']['temperature']:.3g} of the model")
         for name, plain in after.items():
-            print(f"{name:16}{Measurement.parse(plain)}")
-    worse = [
-        f"{column} {part['name']} ({part['score']['value']:.4g})"
-        for column, slices in said.get("slices", {}).items()
-        for part in slices["parts"]
-        if part["worse"] == "shown"
-    ]
+            print(f"{name:{wide}}{Measurement.parse(plain)}")
     if "slices" in said:
-        print(f"\nshown to be worse: {', '.join(worse) or 'no part'}")
+        print(f"\nshown to be worse: {', '.join(_worse(said['slices'])) or 'no part'}")
     if "against" in said:
         print(f"\nagainst {said['against']['run']}, on the same samples")
         for row in said["against"]["rows"]:
             size = Measurement.parse(row["difference"])
-            print(f"{row['metric']:16}{row['this']:.4g} and {row['other']:.4g}: {size}  ", end="")
-            print(f"{row['verdict']}   ({size.how})")
+            values = f"{row['this']:.4g} and {row['other']:.4g}"
+            print(f"{row['metric']:{wide}}{values}: {size}  {row['verdict']}   ({size.how})")
+
+
+def _worse(slices: dict[str, Any]) -> list[str]:
+    return [
+        f"{column} {part['name']} ({said['metric']} {part['score']['value']:.4g})"
+        for column, said in slices.items()
+        for part in said["parts"]
+        if part["worse"] == "shown"
+    ]

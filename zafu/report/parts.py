@@ -14,7 +14,7 @@ from zafu.report.scale import Axis, linear, tick
 from zafu.report.words import NARROW, bare, bounds, digits, figure, label, scale, unit
 
 MOST = 26  # parts in a picture: the worst ones
-WIDTH, ROW, NAME, SIDE = 400.0, 20.0, 108.0, 96.0  # of a picture, a row, its name, its numbers
+WIDTH, ROW, NAME, SIDE = 400.0, 20.0, 108.0, 104.0  # of a picture, a row, its name, its numbers
 LETTERS = 17
 MARKS = {"shown": "worse", "uncorrected": "maybe"}
 
@@ -45,7 +45,7 @@ def parts(folder: Folder) -> Element | None:
             " is what only seems so without that correction. ",
             _summary(folder),
         ),
-        h("div.grid", shown),
+        h("div.pillars", shown),
     )
 
 
@@ -123,7 +123,7 @@ def _row(part: Part, metric: str, across: Axis, *, y: float, places: int) -> Ele
         h("text.name", {"x": NAME - 8, "y": text, "text-anchor": "end"}, _cut(part.name)),
         h("line.whisker", {"x1": low, "x2": high, "y1": y, "y2": y}),
         h("circle.point", {"cx": middle, "cy": y, "r": 3.6}),
-        h("text.value", {"x": end - 42, "y": text, "text-anchor": "end"}, value),
+        h("text.value", {"x": end - 50, "y": text, "text-anchor": "end"}, value),
         h("text", {"x": end, "y": text, "text-anchor": "end"}, f"n {of.n:,}"),
     )
 

@@ -132,8 +132,8 @@ def _said(one: Bin) -> str:
 def _bins(said: dict[str, Any]) -> list[Bin]:
     found: list[Bin] = []
     for row in mappings(said.get("bins")):
-        ends = [number(row.get(name)) for name in ("low", "high", "confidence")]
+        low, high, sure = (number(row.get(name)) for name in ("low", "high", "confidence"))
         accuracy = measurement(row.get("accuracy"))
-        if accuracy and accuracy.n and all(0 <= x <= 1 for x in ends):
-            found.append(Bin(*ends, accuracy))
+        if accuracy and accuracy.n and all(0 <= x <= 1 for x in (low, high, sure)):
+            found.append(Bin(low, high, sure, accuracy))
     return found

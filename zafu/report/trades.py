@@ -150,10 +150,10 @@ def _dots(frame: Frame, x: np.ndarray, y: np.ndarray) -> list[Child]:
 
 def _curve(said: dict[str, Any]) -> Curve | None:
     roc, both = _pair(said.get("roc")), _pair(said.get("precision_recall"))
-    areas = [number(said.get(name)) for name in ("roc_auc", "average_precision")]
-    if roc is None or both is None or not all(0 <= area <= 1.000001 for area in areas):
+    area, mean = (number(said.get(name)) for name in ("roc_auc", "average_precision"))
+    if roc is None or both is None or not all(0 <= x <= 1.000001 for x in (area, mean)):
         return None
-    return Curve(words(said.get("label")), *areas, roc, both)
+    return Curve(words(said.get("label")), area, mean, roc, both)
 
 
 def _pair(value: object) -> np.ndarray | None:

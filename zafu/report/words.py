@@ -17,6 +17,8 @@ NAMES = {
     "ece": "ECE",
     "brier": "Brier score",
     "top_5": "top 5",
+    "roc_auc_score": "ROC AUC",
+    "matthews_corrcoef": "Matthews correlation",
     "r2": "R²",
     "rmse": "RMSE",
     "mae": "MAE",
