@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zafu import confirm as confirming
-from zafu import kept, tensors
+from zafu import kept, sharded_trials, tensors, trials_on_ray
 from zafu.artifact import read_json, write_json, write_text
 from zafu.confirm import Confirm
 from zafu.errors import Fault, Interrupted, RecipeError, Refused
@@ -131,6 +131,10 @@ def refused(tuning: Tuning) -> list[Fault]:
     if recipe.fit.seconds is not None:
         expected = "a budget in samples, epochs, steps or tokens, as trials share a clock"
         faults.append(Fault("fit.seconds", expected, f"{recipe.fit.seconds:g}"))
+    if recipe.layout.world > 1 and (tuning.search.goes_on or tuning.folds):
+        expected = "1, as trials on several processes neither stop half way nor have folds"
+        hint = "use --search random or bayes, without --folds"
+        faults.append(Fault("layout", expected, f"{recipe.layout.world} processes", hint=hint))
     if not tuning.folds and recipe.data.split.validation == 0:
         hint = "set data.split.validation=0.1"
         faults.append(Fault("data.split.validation", "samples to choose by", "0", hint=hint))
@@ -196,6 +200,7 @@ class Driver:
             folds=self.tuning.folds,
             stopped=lambda: self.stop.signal,
             say=self.notes.append,
+            run=trials_on_ray.ran if self.tuning.engine == "ray" else sharded_trials.ran,
         )
 
     @cached_property
@@ -362,7 +367,12 @@ class Driver:
     def _finished(self, rows: list[Row], done: list[Row], origins: list[int]) -> Finished:
         tuning = self.tuning
         found = result(
-            tuning.space, rows, done, origins, higher=tuning.higher, samples=self.train_samples
+            (tuning.held, tuning.space),
+            rows,
+            done,
+            origins,
+            higher=tuning.higher,
+            samples=self.train_samples,
         )
         if tuning.search.schedules:
             self._ship(found)

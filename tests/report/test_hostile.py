@@ -58,7 +58,7 @@ LEAF = (
 ANY = st.recursive(
     LEAF, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x), max_leaves=8
 )
-FILES = ("environment", "status", "prepare", "evaluation", "samples", "model/card")
+FILES = ("environment", "status", "prepare", "evaluation", "fusion", "samples", "model/card")
 
 
 class Tree(HTMLParser):
@@ -267,6 +267,8 @@ def run_of(run: Path, text: str) -> None:
     (run / "model").mkdir(parents=True)
     one = {"value": 0.5, "unit": text, "n": 9, "low": 0.4, "high": 0.6, "how": text}
     scores = {"loss": one, text: one}
+    cost = {"parameters": 7, "bytes": 28, "latency": {"1": one, "32": one}}
+    member = {"name": text, "kind": text, "weight": 0.5, "scores": scores, "cost": cost}
     whole = text.encode(errors="replace").decode()  # a recipe with half a letter is refused
     recipe = {"task": {"kind": whole}, "data": {"kind": whole, "files": whole}, "seed": whole}
     files = {
@@ -284,6 +286,18 @@ def run_of(run: Path, text: str) -> None:
             "baselines": {text: scores},
             "confusion": {"labels": [text, text], "counts": [[3, 1], [2, 4]]},
             **judged(text, scores),
+        },
+        "fusion": {
+            "how": text,
+            "means": text,
+            "metric": "loss",
+            "best": text,
+            "verdict": "better",
+            "effect": {"size": one, "p": 0.1},
+            "members": [member, member],
+            "fused": member,
+            "diversity": {"measure": text, "pairs": [[0, 0.5], [0.5, 0]], "any_right": one},
+            "notes": [text],
         },
         "samples": [
             {"prompt": text, "text": text},

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 
-from zafu.data import arrays, decode, leaks, picture_splits, pictures, pictures_of_classes, pixels
+from zafu.data import (
+    arrays,
+    decode,
+    leaks,
+    picture_splits,
+    pictures,
+    pictures_of_classes,
+    pixels,
+    pool,
+)
 from zafu.data import picture_sources as origins
 from zafu.data.contract import Data, Labelled
 from zafu.data.deal import deal
@@ -76,6 +85,7 @@ class Digits(Data):
         for split, rows in dealt.items():
             stored = {"pixels": shown[rows], "targets": classes[rows]}
             arrays.write_arrays(folder / split, stored)
+        pool.write(folder, dealt, ids, classes=classes)
         counts = pixels.histogram(shown[dealt["train"]])
         fitted = pixels.fit(counts, "z-score", size=(8, 8), labels=_LABELS)
         pixels.save(folder / "transform", fitted)

@@ -20,6 +20,7 @@ from zafu.data import (
     pictures,
     pictures_of_classes,
     pixels,
+    pool,
 )
 from zafu.data import picture_sources as origins
 from zafu.data.contract import Data, Labelled, Split
@@ -154,6 +155,9 @@ class Images(Data):
         for split, ids in dealt.items():
             picture_splits.write(gathered, ids, stage / split, self._form(), self.store)
             arrays.write_arrays(folder / split, {"targets": targets[ids]})
+        facts = gathered.facts
+        groups = facts["value"].to_numpy() if self.split.by == "group" else None
+        pool.write(folder, dealt, facts["id"].to_list(), classes=targets, groups=groups)
         signature = pictures.signature(fitted)
         if self.features:
             signature = picture_features.write(

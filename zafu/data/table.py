@@ -24,6 +24,7 @@ from zafu.data import (
     columns,
     frame,
     leaks,
+    pool,
     profile,
     raw_rows,
     roles,
@@ -137,9 +138,18 @@ class Table(Data):
         if sieve.suspects:
             facts["suspects"] = sieve.suspects
         encoded = columns.encode(fitted, train)
+        real = len(encoded.targets)
         if self.smote:
             encoded, facts["added"] = columns.enlarged(fitted, encoded, self.smote, seed=seed)
         arrays.write_arrays(folder / "train", encoded._asdict())
+        pool.write(
+            folder,
+            dealt,
+            kept.ids.to_list(),
+            classes=_classes(kept.rows[self.target]),
+            groups=kept.keys if self.split.by == "group" else None,
+            made=len(encoded.targets) - real,
+        )
         for split in SPLITS[1:]:
             raw = kept.rows[dealt[split]]
             rows = self._featured(raw, fitted, transform) if raw.height else train[:0]
@@ -217,7 +227,7 @@ class Table(Data):
         everywhere = (step for step in self.clean if step.scope == "all")
         kept, _ = sieve.through(everywhere, kept, target=self.target, seed=seed)
         prints = frame.row_prints(kept.rows)
-        classes = kept.rows[self.target].to_numpy() if self.split.stratify else None
+        classes = _classes(kept.rows[self.target])
         dealt = deal(prints, self.split, seed=seed, what="rows", keys=kept.keys, classes=classes)
         training = (step for step in self.clean if step.scope == "train")
         train, places = sieve.through(
@@ -256,6 +266,11 @@ class Table(Data):
         target = [rows[name] for name in rows.columns if name == fitted.target.name]
         raw = rows.select(read.name for read in fitted.reads)
         return chain.apply(self.features, raw, folder=transform).with_columns(*target)
+
+
+def _classes(target: pl.Series) -> np.ndarray | None:
+    """The class of each row; none where a number is to be predicted."""
+    return None if target.dtype.is_numeric() else target.to_numpy()
 
 
 def load(transform: Path) -> columns.Fitted:

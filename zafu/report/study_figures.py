@@ -78,7 +78,7 @@ def by_setting(
     choices = one.get("values")
     if isinstance(choices, list):
         labels = [show(value) for value in choices]
-        x = Axis(-0.5, len(labels) - 0.5, tuple(float(n) for n in range(len(labels))))
+        x = Axis(-0.5, len(labels) - 0.5, ())
         places = [labels.index(show(dot.settings[path])) + _apart(dot) for dot in shown]
     else:
         ends = np.array([number(one.get("low")), number(one.get("high"))])
@@ -93,8 +93,7 @@ def by_setting(
     ]
     named = _named(frame, labels) if labels else None
     drawn = plane(f"{metric} against {path}", frame, [*inside_, named], across="", down=metric)
-    classes = "figure.named" if labels else "figure"
-    return h(classes, h("figcaption", h("strong.path", path)), drawn)
+    return h("figure", h("figcaption", h("strong.path", path)), drawn)
 
 
 def value_axis(values: Sequence[float], *, higher: bool) -> Axis:
@@ -172,5 +171,5 @@ def _named(frame: Frame, labels: Sequence[str]) -> Element:
     for place, label in enumerate(labels):
         at = {"x": float(frame.across(np.array(float(place)))), "y": frame.height - BOTTOM + 16}
         text = label if len(label) <= LETTERS else label[: LETTERS - 1] + "…"
-        found.append(h("text.choice", {**at, "text-anchor": "middle"}, text))
+        found.append(h("text", {**at, "text-anchor": "middle"}, text))
     return h("g", found)
