@@ -42,6 +42,7 @@ def why_not(trial: Trial) -> str:
         "dropout or drop_path": random,
         "model.transfer": model.dump().get("transfer") is not None,
         "documents seen apart": model.sees_documents(),
+        "model.transfer": model.transfers(),
         f"fit.optimizer.kind={optimizer.kind}": optimizer.kind not in OPTIMIZERS,
         "fit.optimizer.lr=auto": not isinstance(optimizer.dump()["lr"], float),
         "fit.optimizer.groups": bool(optimizer.groups),
