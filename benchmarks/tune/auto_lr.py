@@ -34,13 +34,13 @@ TASKS: dict[str, dict[str, Any]] = {
         "task": "classification",
         "data": {"kind": "digits", "split": SPLIT},
         "model": {"kind": "mlp", "width": 64, "layers": 2},
-        "fit": {"epochs": 20, "batch": 32},
+        "fit": {"epochs": 15, "batch": 32},
     },
     "digits, convnet": {
         "task": "classification",
         "data": {"kind": "digits", "split": SPLIT},
         "model": {"kind": "convnet", "width": 8, "stages": 2, "blocks": 1},
-        "fit": {"epochs": 15, "batch": 32},
+        "fit": {"epochs": 12, "batch": 32},
     },
     "breast cancer, mlp": {
         "task": "classification",
@@ -57,7 +57,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "task": "classification",
         "data": {"kind": "table", "files": ["sklearn:wine"], "target": "target", "split": SPLIT},
         "model": {"kind": "mlp", "width": 32, "layers": 2},
-        "fit": {"epochs": 40, "batch": 16},
+        "fit": {"epochs": 30, "batch": 16},
     },
     "Python text, decoder": {
         "task": "language-modeling",
@@ -65,11 +65,11 @@ TASKS: dict[str, dict[str, Any]] = {
             "kind": "text",
             "files": ["stdlib:json/*.py", "stdlib:logging/*.py"],
             "tokenizer": {"kind": "bpe", "vocab": 512},
-            "context": 64,
+            "context": 32,
             "split": SPLIT,
         },
-        "model": {"kind": "decoder", "width": 32, "layers": 2, "heads": 4},
-        "fit": {"epochs": 10, "batch": 8},
+        "model": {"kind": "decoder", "width": 32, "layers": 1, "heads": 4},
+        "fit": {"epochs": 10, "batch": 16},
     },
 }
 Settings = dict[str, Any]

@@ -34,6 +34,7 @@ from zafu.data.contract import SPLITS, Data, Labelled
 from zafu.data.deal import deal
 from zafu.data.files import refuse
 from zafu.data.ledger import report
+from zafu.data.left_out import left_out
 from zafu.data.normalize import Normalize
 from zafu.data.sift import Kept, Sieve
 from zafu.data.smote import Smote
@@ -79,6 +80,8 @@ class Table(Data):
     """Steps that say which rows and columns should go, in this order."""
     keep: tuple[str, ...] = ()
     """Ids of rows that no step may remove, as removed.jsonl names them."""
+    without: tuple[str, ...] = ()
+    """Ids of rows that are left out of training, such as those that `zafu audit` suspects."""
     features: tuple[Feature, ...] = ()
     """What is made of the columns, one after the other; fitted on the training rows."""
     min_count: int = Field(default=2, ge=1)
@@ -230,6 +233,8 @@ class Table(Data):
         classes = _classes(kept.rows[self.target])
         dealt = deal(prints, self.split, seed=seed, what="rows", keys=kept.keys, classes=classes)
         training = (step for step in self.clean if step.scope == "train")
+        ids = kept.ids.to_list()
+        dealt["train"] = left_out(dealt["train"], ids, self.without, sieve.ledger)
         train, places = sieve.through(
             training, kept.at(dealt["train"]), target=self.target, seed=seed
         )
@@ -240,7 +245,6 @@ class Table(Data):
             raise DataError(
                 f"data.clean: expected training rows and columns to be left, found {found}"
             )
-        ids = kept.ids.to_list()
         leaking = leaks.find(prints, dealt, self.split, ids=ids, keys=kept.keys)
         leaks.refuse_leaks(leaking, self.leaks)
         return kept.without(gone), dealt, leaking

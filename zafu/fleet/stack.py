@@ -40,7 +40,6 @@ def why_not(trial: Trial) -> str:
     doubts = {
         f"model.kind={model.kind}": model.kind not in MODELS,
         "dropout or drop_path": random,
-        "model.transfer": model.dump().get("transfer") is not None,
         "documents seen apart": model.sees_documents(),
         "model.transfer": model.transfers(),
         f"fit.optimizer.kind={optimizer.kind}": optimizer.kind not in OPTIMIZERS,

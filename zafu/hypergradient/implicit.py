@@ -47,7 +47,7 @@ def hessian(inner: Inner, weights: Tensor, hyper: Tensor) -> Curvature:
 def gauss_newton(
     outputs: Callable[[Tensor], Tensor], loss: Outer, weights: Tensor, rest: Curvature | None = None
 ) -> Curvature:
-    """Products with J^T B J, where J is the Jacobian of `outputs` and B the Hessian of their `loss`.
+    """Products with J^T B J: J is the Jacobian of `outputs`, B the Hessian of `loss` in them.
 
     Never negative where the loss is convex in the outputs; it is the Hessian where they are linear
     in the weights. `rest` is the curvature of what the loss has beside, such as penalties.
@@ -71,7 +71,7 @@ def conjugate(
     damping: float = 0.0,
     tolerance: float = 0.0,
 ) -> Tensor:
-    """X of (H + damping) x = v by conjugate gradients, from 0.
+    """The x of (H + damping) x = v by conjugate gradients, from 0.
 
     Ends after so many steps, where the residual is at most `tolerance` times |v|, or before a
     direction along which H is not positive.
