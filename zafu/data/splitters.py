@@ -96,7 +96,10 @@ def split(
             splitter = made(**_completed(made, settings, of=of, chance=chance))
             found = folds(splitter, known)
     except (ValueError, TypeError, UserWarning) as error:
-        needs = "; set data.split.by=group and column" if "groups" in str(error) else ""
+        needs = "; set data.split.by=group and column" if "should not be None" in str(error) else ""
+        needs = (
+            "; set data.split.by=random" if "groups parameter is ignored" in str(error) else needs
+        )
         raise DataError(f"data.split, {name}: {error}{needs}") from None
     if len(found) != of:
         raise DataError(
