@@ -64,7 +64,8 @@ def predicted(
     with torch.inference_mode():
         logits = module(*batch.to(device).inputs).float().cpu()
     if recipe.task.kind == "classification":
-        shares = (logits / calibration.stored(transform)).softmax(-1)
+        fitted = calibration.stored(transform)
+        shares = (logits / fitted.temperature if fitted else logits).softmax(-1)
         best = shares.max(-1)
         named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [{"predicted": _label(signature, i), "probability": p} for i, p in named]

@@ -14,7 +14,8 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,13 +23,13 @@ from zafu.errors import DataError, Fault
 from zafu.measure import Measurement, percentiles
 from zafu.spec import did_you_mean
 
+T = TypeVar("T")
 PREFIX = "torchmetrics:"
 LESS = ("_loss", "_error", "_deviance")  # how scikit-learn's names end where less is better
 PAIRS = ({"y_true", "y_pred"}, {"labels_true", "labels_pred"}, {"y1", "y2"})
 SURE = ({"y_true", "y_score"}, {"y_true", "y_proba"})  # functions that want probabilities
 SURE_BY_NAME = frozenset({"log_loss", "d2_log_loss_score", "brier_score_loss"})  # before 1.8
-WORK = 2_000_000  # numbers that all draws of a bootstrap read together, so that it ends soon
-FEWEST, MOST = 200, 1000  # draws
+FEW = 200  # draws of a bootstrap, each of which takes a library milliseconds
 Call = Callable[..., float]  # of (true, predicted, probabilities), or of (true, predicted)
 
 
@@ -53,6 +54,7 @@ class Borrowed(NamedTuple):
     name: str
     call: Call
     columns: Sequence[np.ndarray]
+    draws: int = FEW
 
     def score(self) -> float:
         """The value; raises DataError where it is not defined for these answers."""
@@ -65,15 +67,18 @@ class Borrowed(NamedTuple):
         return value
 
     def measured(self) -> Measurement:
-        """The value with its percentile interval; fewer draws of many samples."""
+        """The value with its percentile interval."""
         self.score()
-        size = sum(column.size for column in self.columns)
-        draws = max(FEWEST, min(MOST, WORK // max(size, 1)))
+        return percentiles(self.columns, self.statistic, draws=self.draws)
+
+    @property
+    def statistic(self) -> Callable[..., np.ndarray]:
+        """The values of columns `(draws, samples, ...)`, nan where there is none: `(draws,)`."""
 
         def each(*drawn: np.ndarray) -> np.ndarray:
             return np.array([_or_nan(self.call, *row) for row in zip(*drawn, strict=True)])
 
-        return percentiles(self.columns, each, draws=draws)
+        return each
 
 
 def faults(name: str, task: str, outputs: int | None) -> list[Fault]:
@@ -120,7 +125,7 @@ def find(name: str, task: str, outputs: int) -> Found:
     except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
         first = " ".join(str(error).split())[:120]
         raise Unsuited(f"a metric for {task} with {outputs} outputs ({first})") from None
-    if not np.isscalar(value) or isinstance(value, str) or not math.isfinite(float(value)):
+    if not isinstance(value, Real) or not math.isfinite(value):
         raise Unsuited(f"a metric that gives one number for {task} with {outputs} outputs")
     return found
 
@@ -131,7 +136,7 @@ def metric(name: str, task: str, columns: Sequence[np.ndarray]) -> Borrowed:
     return Borrowed(name, find(name, task, outputs).call, columns)
 
 
-def quietly(call: Call, *columns: np.ndarray) -> float:
+def quietly(call: Callable[..., T], *columns: np.ndarray) -> T:
     """What a library says, without its warnings: of a draw that lacks a class there are many."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zafu.confirm import Confirmed, confirmed, optimism
+from zafu.errors import RecipeError
 from zafu.measure import Measurement
-from zafu.space import Range, Space
+from zafu.recipe import Recipe
+from zafu.space import Range, Space, applied
 from zafu.study import Row, spent
 
 
@@ -39,7 +41,7 @@ class Result:
 
 
 def result(
-    space: Space,
+    tuned: tuple[Recipe, Space],
     rows: Sequence[Row],
     done: Sequence[Row],
     origins: Sequence[int],
@@ -47,7 +49,10 @@ def result(
     higher: bool,
     samples: int,
 ) -> Result:
-    """What these trials and their confirmations say; `samples` are those of one epoch."""
+    """What these trials and their confirmations say of a recipe and a space.
+
+    `samples` are those of one epoch.
+    """
     found = confirmed(rows, done, origins)
     first = found[0]
     best = sorted(found, key=lambda one: one.worth(higher=higher), reverse=True) if done else found
@@ -59,23 +64,32 @@ def result(
         first=first,
         confirmed=tuple(best),
         optimism=optimism(first, higher=higher),
-        edges=tuple(edges(space, best[0].schedule[-1][1])),
+        edges=tuple(edges(*tuned, best[0].schedule[-1][1])),
         ledger=ledger,
         trials=tuple(_trial(row) for row in rows if row.over),
     )
 
 
-def edges(space: Space, settings: dict[str, Any]) -> list[str]:
-    """A sentence for each value that lies at an end of its range."""
+def edges(recipe: Recipe, space: Space, settings: dict[str, Any]) -> list[str]:
+    """A sentence for each value at an end of its range beyond which the recipe allows more."""
     ranges = {d.path: d for d in space.dimensions if isinstance(d, Range)}
     found: list[str] = []
     for path in space.edges(settings):
         one, value = ranges[path], settings[path]
-        end = min((one.low, one.high), key=lambda e: abs(one.unit(e) - one.unit(value)))
-        side = "lower" if end == one.low else "upper"
-        text = f"{path} = {value:g} is at the {side} end of {one.low:g} to {one.high:g}"
-        found.append(f"{text}: better values may lie beyond")
+        lower = one.unit(value) < 0.5
+        if _allowed(recipe, {**settings, path: one.beyond(lower=lower)}):
+            side = "lower" if lower else "upper"
+            text = f"{path} = {value:g} is at the {side} end of {one.low:g} to {one.high:g}"
+            found.append(f"{text}: better values may lie beyond")
     return found
+
+
+def _allowed(recipe: Recipe, settings: dict[str, Any]) -> bool:
+    try:
+        applied(recipe, settings)
+    except RecipeError:
+        return False
+    return True
 
 
 def _trial(row: Row) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import nn
 from zafu.artifact import read_json
 from zafu.data.contract import Split
 from zafu.errors import DataError, NonFinite
-from zafu.evaluation.calibration import Temperature
+from zafu.evaluation.calibration import Calibration
 from zafu.evaluation.contract import Baseline
 from zafu.evaluation.findings import Held, findings
 from zafu.loading.contract import Loader
@@ -119,7 +119,7 @@ def scored(
     data: Path,
     name: str,
     found: list[np.ndarray],
-    temperature: Temperature | None = None,
+    fitted: Calibration | None = None,
 ) -> dict[str, Any]:
     """What answers to a whole split are worth, as plain data; baselines are yet to be added."""
     split, signature = recipe.data.open(data, name), read_json(data / "signature.json")
@@ -131,7 +131,7 @@ def scored(
         columns,
     )
     held = in_units(recipe, data / "transform", held)
-    return {"split": name, **findings(recipe.task, recipe.evaluate, held, temperature)}
+    return {"split": name, **findings(recipe.task, recipe.evaluate, held, fitted)}
 
 
 def in_units(recipe: Recipe, transform: Path, held: Held) -> Held:

@@ -23,7 +23,7 @@ from zafu.build import build, device_of
 from zafu.checkpoint import State
 from zafu.errors import DiskFull, Interrupted, LostRank, RecipeError, Refused
 from zafu.evaluation import calibration
-from zafu.evaluation.calibration import Temperature
+from zafu.evaluation.calibration import Calibration
 from zafu.evaluation.findings import absent
 from zafu.judge import (
     chosen_baselines,
@@ -238,13 +238,13 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
         yield Note(f"the best weights are those of {best.name}")
     step = session.state.best_step if best else session.step
     with session.update.evaluating():
-        temperature = fitted_temperature(session, data)
-        ship(run, model, data, step=step or session.step, temperature=temperature)
+        fitted = calibrated(session, data)
+        ship(run, model, data, step=step or session.step, fitted=fitted)
         split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
         found = judged_answers(run.recipe, model, data, split, loader=session.reader)
         told = unless_stopped(found, session.stop)
         go_on(session.stop)
-        evaluation = scored(run.recipe, data, split, told or [], temperature)
+        evaluation = scored(run.recipe, data, split, told or [], fitted)
         yield Judged(split, step or session.step, _scores(evaluation["scores"]))
         model.eval()
         shown = answer.shown(run.recipe, model, data, split)
@@ -258,7 +258,7 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     yield Finished(run, evaluation, write_report(run.folder))
 
 
-def fitted_temperature(session: Session, data: Path) -> Temperature | None:
+def calibrated(session: Session, data: Path) -> Calibration | None:
     """That of the model as it is, learned on the validation split; None where there is none."""
     run, name = session.run, "validation"
     if run.recipe.task.kind != "classification" or not len(run.recipe.data.open(data, name)):
@@ -276,7 +276,7 @@ def ship(
     data: Path,
     *,
     step: int,
-    temperature: Temperature | None = None,
+    fitted: Calibration | None = None,
 ) -> Path:
     """Publish the model folder: weights, recipe, signature, and what was fitted with them."""
     recipe = run.recipe
@@ -287,8 +287,8 @@ def ship(
         shutil.copyfile(data / "signature.json", part / "signature.json")
         shutil.copyfile(run.folder / "recipe.yaml", part / "recipe.yaml")
         signature = Signature.parse(artifact.read_json(data / "signature.json"))
-        if temperature:
-            artifact.write_json(part / calibration.FILE, temperature._asdict())
+        if fitted:
+            artifact.write_json(part / calibration.FILE, fitted._asdict())
         if config := recipe.model.hub_config(signature):
             artifact.write_json(part / "config.json", config)
         tensors.write(part / checkpoint.MODEL, weights)
@@ -332,7 +332,8 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     data = prepared(run.recipe, folder.parent)
     loader = recipe.fit.loader.nearby()
     found = list(judged_answers(recipe, module, data, split, loader=loader))
-    return verdict(recipe.task, recipe.data.open(data, split), found)
+    also = (*recipe.evaluate.metrics, recipe.metric)
+    return verdict(recipe.task, recipe.data.open(data, split), found, also=also)
 
 
 def predict(folder: Path, file: Path) -> list[dict[str, Any]]:

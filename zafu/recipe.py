@@ -163,6 +163,11 @@ def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
             yield replace(fault, path=f"model.{fault.path}")
 
 
+def _model_suits_task(task: Task, model: Model) -> Iterator[Fault]:
+    for fault in model.suits(task.kind):
+        yield replace(fault, path=f"model.{fault.path}")
+
+
 def _metrics_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
     named = {f"evaluate.metrics.{i}": name for i, name in enumerate(evaluate.metrics)}
     if evaluate.metric:
@@ -263,6 +268,17 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         yield Fault("fit.compile", expected, "true", hint="set layout.schedule=1f1b")
 
 
+def _optimizer_transfers(model: Model, fit: Fit) -> Iterator[Fault]:
+    """Faults where a width is transferred and steps do not follow it by a known rule."""
+    optimizer = fit.optimizer
+    if not model.transfers() or optimizer.width_rule(hidden=True):
+        return
+    expected = "steps of a size that is known, for model.transfer"
+    found = f"{optimizer.kind}, as it is set"
+    hint = "adamw keeps weight decay out of gradients" if optimizer.decays else ""
+    yield Fault("fit.optimizer", expected, found, hint=hint)
+
+
 def _context_fits(model: Model, layout: Layout) -> Iterator[Fault]:
     if layout.context > 1 and not model.cuts_windows():
         expected = "1, as this model does not attend to plain windows (model.attend=window)"
@@ -302,6 +318,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_serves_task,
     _model_takes_data,
     _model_fits_data,
+    _model_suits_task,
     _metrics_suit,
     _slices_suit,
     _baselines_suit,
@@ -309,6 +326,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,
+    _optimizer_transfers,
     _layout_fits,
     _packages_are_there,
 )

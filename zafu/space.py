@@ -97,6 +97,15 @@ class Range(Spec):
             share = (value - self.low) / (self.high - self.low)
         return not EDGE < share < 1 - EDGE
 
+    def beyond(self, *, lower: bool) -> float | int:
+        """A number outside of the range, a tenth of it or one step from an end."""
+        if self.log:
+            number = self.low / 2 if lower else self.high * 2
+        else:
+            far = self.step or (1 if self.whole else (self.high - self.low) / 10)
+            number = self.low - far if lower else self.high + far
+        return round(number) if self.whole else number
+
     def _between(self, low: float, high: float, at: float) -> float:
         return low * (high / low) ** at if self.log else low + at * (high - low)
 

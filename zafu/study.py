@@ -5,6 +5,7 @@ studies   id, facts (JSON), made
 trials    study, stage, number, settings (JSON), seed, until, of, origin, wants, state,
           value, scores (JSON), curve (JSON), gradient (JSON), samples, updates, seconds, wall,
           worker, heartbeat, reason
+workers   study, worker, heartbeat: the processes that are at work
 ```
 A trial is waiting, running, done, diverged or failed; a state is never taken back but for a claim
 that is lost. Several processes and machines may share a study: a trial is claimed by one update
@@ -90,6 +91,7 @@ class Study:
         """The study of this name (made, if it is not there); raises Refused for a bad URL."""
         try:
             import sqlalchemy as sql
+            from sqlalchemy import event
             from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
         except ImportError:
             raise MissingExtra("sqlalchemy", "tune") from None
@@ -98,7 +100,7 @@ class Study:
         except (ArgumentError, ImportError) as error:
             raise Refused(f"storage: expected a URL of SQLAlchemy, {error}") from None
         if engine.dialect.name == "sqlite":
-            sql.event.listen(engine, "connect", _sqlite)
+            event.listen(engine, "connect", _sqlite)
         shown = engine.url.render_as_string(hide_password=True)
         meta = sql.MetaData()
         found = cls(engine, name, _tables(meta))
@@ -188,22 +190,33 @@ class Study:
                 count += db.execute(again).rowcount
         return count
 
+    def crew(self) -> int:
+        """How many processes are at work, this one among them."""
+        table = self.tables["workers"]
+        alive = table.select().where(table.c.study == self.id, table.c.heartbeat > _now() - STALE)
+        with self.engine.connect() as db:
+            names = {str(row["worker"]) for row in db.execute(alive).mappings()}
+        return len({name for name in names if not _dead(name)} | {self.worker})
+
     @contextmanager
     def beating(self) -> Generator[None]:
         """Inside, a thread says that this process is alive; then its unfinished claims are free."""
         over = threading.Event()
+        table, trials = self.tables["workers"], self.tables["trials"]
+        here = (table.c.study == self.id, table.c.worker == self.worker)
+        own = (trials.c.study == self.id, trials.c.worker == self.worker)
 
         def beat() -> None:
-            table = self.tables["trials"]
-            own = (table.c.study == self.id, table.c.worker == self.worker)
             while not over.wait(BEATS):
+                now, running = {"heartbeat": _now()}, trials.c.state == "running"
                 with self.engine.begin() as db:
-                    db.execute(
-                        table.update()
-                        .where(*own, table.c.state == "running")
-                        .values(heartbeat=_now())
-                    )
+                    db.execute(table.update().where(*here).values(**now))
+                    db.execute(trials.update().where(*own, running).values(**now))
 
+        with self.engine.begin() as db:  # a process of the same name is gone
+            db.execute(table.delete().where(*here))
+            new = {"study": self.id, "worker": self.worker, "heartbeat": _now()}
+            db.execute(table.insert().values(**new))
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
         try:
@@ -212,6 +225,8 @@ class Study:
             over.set()
             thread.join()
             self.release()
+            with self.engine.begin() as db:
+                db.execute(table.delete().where(*here))
             self.engine.dispose()
 
     def _change(self, row: Row, before: str, new: dict[str, Any]) -> Update:
@@ -277,7 +292,14 @@ def _tables(meta: MetaData) -> dict[str, Table]:
         Column("heartbeat", Float),
         Column("reason", Text, nullable=False, default=""),
     )
-    return {"studies": studies, "trials": trials}
+    workers = Table(
+        "workers",
+        meta,
+        Column("study", String(80), ForeignKey("studies.id"), primary_key=True),
+        Column("worker", String(200), primary_key=True),
+        Column("heartbeat", Float, nullable=False),
+    )
+    return {"studies": studies, "trials": trials, "workers": workers}
 
 
 def _row(found: dict[str, Any]) -> Row:

@@ -92,6 +92,7 @@ class LanguageModeling(Task):
     """Predict each token from those before it."""
 
     kind: Literal["language-modeling"] = "language-modeling"
+    ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over the vocabulary, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {
@@ -145,6 +146,7 @@ class Classification(Task):
     """Name the class of a sample."""
 
     kind: Literal["classification"] = "classification"
+    ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {

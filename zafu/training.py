@@ -161,6 +161,8 @@ def evaluation_due(session: Session, step: Step) -> bool:
 def save_due(session: Session) -> bool:
     """Whether a checkpoint is written after this step; weights do not depend on it."""
     every = session.run.recipe.fit.save_every
+    if session.step in session.ends:
+        return True
     if every:
         return session.step % every == 0
     spread = session.objective.spread

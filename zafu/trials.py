@@ -13,10 +13,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from zafu import engine, kept
+from zafu import engine, kept, trials_on_ray
 from zafu.errors import NonFinite, RecipeError
 from zafu.recipe import Recipe
 from zafu.run import prepared
+from zafu.sharded_trials import ran
 from zafu.space import applied
 from zafu.spec import digest_of
 from zafu.study import Done, Row
@@ -44,6 +45,7 @@ class Bench:
     folds: int = 0  # parts of the samples, each judged by a training on the others; 0: as dealt
     stopped: Callable[[], str] = lambda: ""
     say: Callable[[str], None] = lambda _: None
+    run: Callable[[Recipe, Path, tuple[str, ...], Callable[[], str]], Done] = ran  # if sharded
     prepared: dict[str, Path] = field(default_factory=dict[str, Path])
 
     def data(self, recipe: Recipe) -> Path:
@@ -79,6 +81,11 @@ class Bench:
         every: list[tuple[Row, int, Trial]] = []
         for row in rows:
             try:
+                recipe = self.recipes(row)[0]
+                if recipe.layout.world > 1:
+                    folder = self.states.with_name("trials") / named(row.stage, row.number)
+                    yield Over(row, self.run(recipe, folder, judged, self.stopped))
+                    continue
                 trials = self.trials(row, judged)
             except RecipeError as error:
                 yield Over(row, Done("failed", reason=str(error)))
@@ -87,7 +94,7 @@ class Bench:
         found: dict[int, dict[int, Outcome]] = {}
         walls: dict[int, float] = {}
         last = perf_counter()
-        for index, outcome in compute([trial for *_, trial in every]):
+        for index, outcome in compute([trial for *_, trial in every]) if every else ():
             row, fold, _ = every[index]
             found.setdefault(row.number, {})[fold] = outcome
             now = perf_counter()
@@ -124,7 +131,9 @@ class Bench:
 
 
 def by_engine(how: str, say: Callable[[str], None], stopped: Callable[[], str]) -> Compute:
-    """Trainings by an engine of this machine."""
+    """Trainings by an engine of this machine, or as tasks of Ray."""
+    if how == "ray":
+        return lambda trials: trials_on_ray.outcomes(trials, stopped)
     return lambda trials: engine.outcomes(trials, how=how, say=say, stopped=stopped)
 
 

@@ -17,6 +17,7 @@ seeds on the same split; the test split is looked at once, for the winner.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zafu import confirm as confirming
-from zafu import kept, tensors
+from zafu import kept, sharded_trials, tensors, trials_on_ray
 from zafu.artifact import read_json, write_json, write_text
 from zafu.confirm import Confirm
 from zafu.errors import Fault, Interrupted, RecipeError, Refused
@@ -45,8 +46,8 @@ from zafu.spec import digest_of
 from zafu.study import Row, Study, Wanted, spent
 from zafu.trials import Bench, Compute, Over, by_engine, named
 
-CLAIM = 32  # trials that a process takes at a time
-UNKNOWN = 4  # the same, where there is a limit of time and no trial has been timed
+CLAIM, FIRST = 32, 8  # trials that a process takes at a time: at most, and before any was timed
+LONG = 60.0  # seconds for which it takes trials, so that a process that comes later finds some
 PAUSE = 0.3  # seconds between two looks at what other processes do
 
 
@@ -91,7 +92,7 @@ class Tuning:
     @property
     def higher(self) -> bool:
         """Whether more of the metric is better."""
-        return self.recipe.task.metrics[self.recipe.metric]
+        return self.recipe.higher_is_better
 
 
 class Began(NamedTuple):
@@ -130,6 +131,10 @@ def refused(tuning: Tuning) -> list[Fault]:
     if recipe.fit.seconds is not None:
         expected = "a budget in samples, epochs, steps or tokens, as trials share a clock"
         faults.append(Fault("fit.seconds", expected, f"{recipe.fit.seconds:g}"))
+    if recipe.layout.world > 1 and (tuning.search.goes_on or tuning.folds):
+        expected = "1, as trials on several processes neither stop half way nor have folds"
+        hint = "use --search random or bayes, without --folds"
+        faults.append(Fault("layout", expected, f"{recipe.layout.world} processes", hint=hint))
     if not tuning.folds and recipe.data.split.validation == 0:
         hint = "set data.split.validation=0.1"
         faults.append(Fault("data.split.validation", "samples to choose by", "0", hint=hint))
@@ -195,6 +200,7 @@ class Driver:
             folds=self.tuning.folds,
             stopped=lambda: self.stop.signal,
             say=self.notes.append,
+            run=trials_on_ray.ran if self.tuning.engine == "ray" else sharded_trials.ran,
         )
 
     @cached_property
@@ -220,7 +226,8 @@ class Driver:
                     continue
                 if not open_:
                     return
-            if mine := self.study.claim(waiting[: self._share(rows)]) if paid else []:
+            share = self._share(rows, len(waiting)) if paid and waiting else 0
+            if mine := self.study.claim(waiting[:share]):
                 yield from self._done(mine, rows, judged)
             elif not paid and len(waiting) == len(open_):
                 return
@@ -318,23 +325,22 @@ class Driver:
         later = min(top, max(1, tried // confirming.SHARE)) * seeds * _full(rows)
         return cost["wall"] >= budget.seconds - min(later, budget.seconds / 2)
 
-    def _share(self, rows: list[Row]) -> int:
-        """How many trials to claim at once: not many more than the budget pays for."""
+    def _share(self, rows: list[Row], waiting: int) -> int:
+        """How many trials to claim at once: others may come, and the budget pays for so many."""
         budget, cost = self.tuning.budget, spent(rows)
         if self.tuning.search.asynchronous:
             return 1
-        if budget.seconds is None and budget.epochs is None:
-            return CLAIM
         if not cost["trials"]:
-            return UNKNOWN
-        many = float(CLAIM)
+            return math.ceil(min(waiting, FIRST) / self.study.crew())
+        each = max(cost["wall"] / cost["trials"], 1e-9)
+        cores = len(os.sched_getaffinity(0))
+        most = [CLAIM, max(LONG / each, cores), max(waiting / self.study.crew(), 1)]
         if budget.seconds is not None:
-            left = budget.seconds - cost["wall"]
-            many = min(many, left / max(cost["wall"] / cost["trials"], 1e-9) / 2)
+            most.append((budget.seconds - cost["wall"]) / each / 2)
         if budget.epochs is not None:
             left = budget.epochs * self.train_samples - cost["samples"]
-            many = min(many, left / max(cost["samples"] / cost["trials"], 1e-9))
-        return max(1, math.ceil(many))
+            most.append(left / max(cost["samples"] / cost["trials"], 1e-9))
+        return max(1, math.ceil(min(most)))
 
     def _train_samples(self) -> int:
         recipe = self.bench.recipe
@@ -361,7 +367,12 @@ class Driver:
     def _finished(self, rows: list[Row], done: list[Row], origins: list[int]) -> Finished:
         tuning = self.tuning
         found = result(
-            tuning.space, rows, done, origins, higher=tuning.higher, samples=self.train_samples
+            (tuning.held, tuning.space),
+            rows,
+            done,
+            origins,
+            higher=tuning.higher,
+            samples=self.train_samples,
         )
         if tuning.search.schedules:
             self._ship(found)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -124,19 +125,18 @@ def _result(console: Console, event: Finished) -> None:
 
 
 def _table(found: Result, metric: str) -> Table:
-    heading = f"{metric} on the validation split"
-    table = Table(title=heading, title_justify="left")
-    table.add_column("trial", justify="right")
-    for name in ("in the search", "fresh seeds", "95 % interval"):
+    table = Table(title=f"{metric} on the validation split", title_justify="left", box=SIMPLE)
+    for name in ("trial", "in the search", "fresh seeds"):
         table.add_column(name, justify="right")
-    table.add_column("settings", overflow="fold")
-    for one in found.confirmed[:TOP]:
-        value = one.value
-        bounds = f"{value.low:.4g} to {value.high:.4g}" if value and value.low is not None else ""
+    shown = found.confirmed[:TOP]
+    paths = list(dict.fromkeys(path for one in shown for path in one.schedule[-1][1]))
+    for path in paths:
+        table.add_column(path.rpartition(".")[2], overflow="fold")
+    for one in shown:
         bad = f" ({one.diverged} diverged)" if one.diverged else ""
-        mean = f"{value.value:.4g}{bad}" if value else bad
-        settings = said(one.schedule[-1][1])
-        table.add_row(str(one.origin), f"{one.searched:.4g}", mean, bounds, settings)
+        mean, settings = f"{one.value or ''}{bad}", one.schedule[-1][1]
+        values = [_value(settings[path]) if path in settings else "" for path in paths]
+        table.add_row(str(one.origin), f"{one.searched:.4g}", mean, *values)
     return table
 
 

@@ -23,23 +23,25 @@ SCORES = ("ece", "brier", "loss")  # what a temperature changes
 TINY = 1e-38  # the least positive probability that float32 has
 
 
-class Temperature(NamedTuple):
+class Calibration(NamedTuple):
     """By what logits are divided, and of what that was learned."""
 
-    value: float
+    temperature: float
     split: str
     n: int
 
 
-def fit(answers: np.ndarray, split: str) -> Temperature:
+def fit(answers: np.ndarray, split: str) -> Calibration:
     """The temperature with the least loss on answers `(samples, 3 + classes)` to a split.
 
+    Beside Guo et al. the loss counts one more sample, whose class is any, as in Platt's scaling
+    (1999): a split without a mistake, as small ones may be, would else ask for no doubt at all.
     The loss is convex in 1 / temperature: its slope is followed to 0 by halving, to 1e-9 of it.
-    Where no class is ever mistaken the loss has no least value, and the lowest is taken.
     """
     _, true = Classification.classes(answers)
     logs = _logs(answers)
-    own = logs[np.arange(len(true)), true]
+    blind = 1 / (len(true) + 1)
+    own = (1 - blind) * logs[np.arange(len(true)), true] + blind * logs.mean(1)
 
     def slope(factor: float) -> float:
         shares = _shares(logs * factor)
@@ -49,7 +51,7 @@ def fit(answers: np.ndarray, split: str) -> Temperature:
     for _ in range(32):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(float(np.exp(middle))) < 0 else (low, middle)
-    return Temperature(float(np.exp(-(low + high) / 2)), split, len(true))
+    return Calibration(float(np.exp(-(low + high) / 2)), split, len(true))
 
 
 def cooled(answers: np.ndarray, temperature: float) -> np.ndarray:
@@ -61,19 +63,18 @@ def cooled(answers: np.ndarray, temperature: float) -> np.ndarray:
     return np.concatenate([nats[:, None], answers[:, 1:3], shares], 1)
 
 
-def described(answers: np.ndarray, temperature: Temperature | None) -> dict[str, Any]:
+def described(answers: np.ndarray, fitted: Calibration | None) -> dict[str, Any]:
     """Reliability and what it costs, before and after a temperature, as plain data."""
     said: dict[str, Any] = {"before": _of(answers)}
-    if temperature:
-        said |= {"temperature": temperature.value, "split": temperature.split, "n": temperature.n}
-        said["after"] = _of(cooled(answers, temperature.value))
+    if fitted:
+        said |= {**fitted._asdict(), "after": _of(cooled(answers, fitted.temperature))}
     return said
 
 
-def stored(model: Path) -> float:
-    """The temperature that a model folder carries; 1 where it has none."""
+def stored(model: Path) -> Calibration | None:
+    """What a model folder carries of it, if anything."""
     file = model / FILE
-    return float(read_json(file)["temperature"]) if file.is_file() else 1.0
+    return Calibration(**read_json(file)) if file.is_file() else None
 
 
 def _of(answers: np.ndarray) -> dict[str, Any]:

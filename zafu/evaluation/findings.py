@@ -12,11 +12,12 @@ import numpy as np
 
 from zafu.errors import Fault
 from zafu.evaluation import calibration, curves, slices
-from zafu.evaluation.calibration import Temperature
+from zafu.evaluation.calibration import Calibration
 from zafu.evaluation.contract import Evaluate
 from zafu.spec import did_you_mean
 from zafu.task import Classification, Task
 
+APART = {"r2": "rmse"}  # what is explained of a part is a matter of how little the part varies
 CLASS = "class"  # the name of the slices by true class
 
 
@@ -31,7 +32,7 @@ class Held(NamedTuple):
 
 
 def findings(
-    task: Task, settings: Evaluate, held: Held, temperature: Temperature | None = None
+    task: Task, settings: Evaluate, held: Held, fitted: Calibration | None = None
 ) -> dict[str, Any]:
     """Every metric with its interval, confusion, calibration, slices and curves."""
     metric = settings.metric or task.metric
@@ -45,11 +46,12 @@ def findings(
         "baselines": {},
     }
     if isinstance(task, Classification):
-        said |= _of_classes(task, held, temperature)
+        said |= _of_classes(task, held, fitted)
     if held.numbers:
         said["numbers"] = curves.numbers(*held.numbers, name=held.labels[0])
+    apart = APART.get(metric, metric)
     parts = {
-        name: slices.judged(task, metric, held.answers, slices.groups(held.columns[name]))
+        name: slices.judged(task, apart, held.answers, slices.groups(held.columns[name]))
         for name in settings.slices
     }
     if parts:
@@ -57,9 +59,7 @@ def findings(
     return said
 
 
-def _of_classes(
-    task: Classification, held: Held, temperature: Temperature | None
-) -> dict[str, Any]:
+def _of_classes(task: Classification, held: Held, fitted: Calibration | None) -> dict[str, Any]:
     answers, labels = held.answers, list(held.labels)
     _, true = task.classes(answers)
     by_class = [(label, true == i) for i, label in enumerate(labels) if (true == i).any()]
@@ -68,7 +68,7 @@ def _of_classes(
             "labels": labels,
             "counts": task.confusion(answers, len(labels)).tolist(),
         },
-        "calibration": calibration.described(answers, temperature),
+        "calibration": calibration.described(answers, fitted),
         "curves": curves.thresholds(task.probabilities(answers), true, labels),
         "slices": {CLASS: slices.judged(task, "accuracy", answers, by_class)},
     }

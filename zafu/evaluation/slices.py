@@ -1,8 +1,9 @@
 """Slices: the same metric on parts of the samples, and which parts are shown to fare worse.
 
-A part is worse where its whole interval is on the wrong side of the metric of all samples; since
-each of many parts has a chance to seem so, that is corrected over the parts of a column (Holm,
-1979), and what is left only without the correction is said to be so.
+A part is worse where it would be unlikely, below 2.5 %, for one that is as good as all samples: by
+the exact binomial for shares of right answers, else by its interval. Since each of many parts has a
+chance to seem so, that is corrected over the parts of a column (Holm, 1979); what is left only
+without the correction is said to be so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from zafu.errors import DataError
 from zafu.measure import Z95, Measurement
+from zafu.metrics import Share
 from zafu.statistics import holm
 from zafu.task import Task
 
@@ -31,7 +33,7 @@ def groups(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     names = np.array([_named(value) for value in values], object)
     found, counts = np.unique(names, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    first = sorted(found[order[:MOST]].tolist())
+    first = sorted(found[order[:MOST]].tolist(), key=_order)
     parts = [(name, names == name) for name in first]
     if len(found) > MOST:
         rest = ~np.isin(names, first)
@@ -49,13 +51,18 @@ def judged(
     whole = task.score(metric, answers, units=len(answers))
     higher = task.higher_is_better(metric)
     found: list[tuple[str, Measurement]] = []
+    ps: list[float] = []
     for name, inside in parts:
         try:
             row = task.row(metric, answers[inside], units=int(inside.sum()))
             found.append((name, row.measured()))
+            ps.append(
+                _binomial(row.holds, whole)
+                if isinstance(row, Share)
+                else _normal(found[-1][1], whole, higher=higher)
+            )
         except DataError:  # such as a ROC of one class
             continue
-    ps = [_p(score, whole, higher=higher) for _, score in found]
     marks = [_mark(p, corrected) for p, corrected in zip(ps, holm(ps), strict=True)]
     return {
         "metric": metric,
@@ -66,6 +73,14 @@ def judged(
             for (name, score), mark in zip(found, marks, strict=True)
         ],
     }
+
+
+def _order(name: str) -> tuple[bool, float, str]:
+    """Numbers by their size, then texts."""
+    try:
+        return False, float(name), name
+    except ValueError:
+        return True, 0.0, name
 
 
 def _named(value: object) -> str:
@@ -89,8 +104,18 @@ def _quarters(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [(name, inside) for name, inside in parts if inside.any()]
 
 
-def _p(score: Measurement, whole: float, *, higher: bool) -> float:
-    """How likely a part as bad as this is, if it were as good as the whole: of its interval."""
+def _binomial(holds: np.ndarray, whole: float) -> float:
+    """How likely so few successes are where their share is that of the whole: exact."""
+    n, many = len(holds), int(holds.sum())
+    if not 0 < whole < 1:
+        return 1.0
+    k = np.arange(many + 1)
+    ways = math.lgamma(n + 1) - np.array([math.lgamma(i + 1) + math.lgamma(n - i + 1) for i in k])
+    return min(1.0, float(np.exp(ways + k * math.log(whole) + (n - k) * math.log1p(-whole)).sum()))
+
+
+def _normal(score: Measurement, whole: float, *, higher: bool) -> float:
+    """How likely a part as bad as this is, if it were as good as the whole: by its interval."""
     edge = score.high if higher else score.low
     gap = whole - score.value if higher else score.value - whole
     if edge is None or gap <= 0:
