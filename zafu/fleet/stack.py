@@ -40,6 +40,7 @@ def why_not(trial: Trial) -> str:
     doubts = {
         f"model.kind={model.kind}": model.kind not in MODELS,
         "dropout or drop_path": random,
+        "model.transfer": model.dump().get("transfer") is not None,
         "documents seen apart": model.sees_documents(),
         f"fit.optimizer.kind={optimizer.kind}": optimizer.kind not in OPTIMIZERS,
         "fit.optimizer.lr=auto": not isinstance(optimizer.dump()["lr"], float),
