@@ -145,14 +145,7 @@ class Table(Data):
         if self.smote:
             encoded, facts["added"] = columns.enlarged(fitted, encoded, self.smote, seed=seed)
         arrays.write_arrays(folder / "train", encoded._asdict())
-        pool.write(
-            folder,
-            dealt,
-            kept.ids.to_list(),
-            classes=_classes(kept.rows[self.target]),
-            groups=kept.keys if self.split.by == "group" else None,
-            made=len(encoded.targets) - real,
-        )
+        self._write_pool(folder, kept, dealt, made=len(encoded.targets) - real)
         for split in SPLITS[1:]:
             raw = kept.rows[dealt[split]]
             rows = self._featured(raw, fitted, transform) if raw.height else train[:0]
@@ -248,6 +241,15 @@ class Table(Data):
         leaking = leaks.find(prints, dealt, self.split, ids=ids, keys=kept.keys)
         leaks.refuse_leaks(leaking, self.leaks)
         return kept.without(gone), dealt, leaking
+
+    def _write_pool(
+        self, folder: Path, kept: Kept, dealt: dict[str, np.ndarray], *, made: int
+    ) -> None:
+        """Write where each clean row went; `made` are those of SMOTE."""
+        groups = kept.keys if self.split.by == "group" else None
+        classes = _classes(kept.rows[self.target])
+        names = kept.ids.to_list()
+        pool.write(folder, dealt, names, classes=classes, groups=groups, made=made)
 
     def _fitted(
         self, rows: pl.DataFrame, places: np.ndarray, *, seed: int, transform: Path
