@@ -47,7 +47,7 @@ def planted(folder: Path, *, samples: int, share: float = 0.25) -> tuple[Recipe,
 
 def rows_of(data: Path) -> np.ndarray:
     """The rows of the file, from 0, that the training split is made of."""
-    return np.array([int(name.rsplit(":", 1)[-1]) - 2 for name in pool.named(data, "train")])
+    return np.array([int(name.rsplit(":", 1)[-1]) - 1 for name in pool.named(data, "train")])
 
 
 @pytest.mark.parametrize("how", ["confidence", "weights"])
