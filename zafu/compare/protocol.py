@@ -58,7 +58,7 @@ class Comparison:
     @property
     def higher(self) -> bool:
         """Whether more of it is better."""
-        return self.arms[0].recipe.task.metrics[self.metric]
+        return self.arms[0].recipe.task.higher_is_better(self.metric)
 
     def identity(self) -> str:
         """Digest of all that decides the answer, save how long it may take."""

@@ -213,13 +213,13 @@ def _found(
         "means": ways.WAYS[way],
         "split": split,
         "metric": recipe.metric,
-        "higher_is_better": recipe.task.metrics[recipe.metric],
+        "higher_is_better": recipe.higher_is_better,
         "members": rows,
         "fused": {"scores": own.evaluation["scores"], "cost": of_fused.dump()},
         "best": members[best].name,
         "effect": effect.dump(),
         "verdict": statistics.verdict(
-            effect.p, effect.size.value, higher_is_better=recipe.task.metrics[recipe.metric]
+            effect.p, effect.size.value, higher_is_better=recipe.higher_is_better
         ),
         "diversity": diversity(recipe.task, [rival.answers for rival in rivals]),
         "notes": notes,
@@ -244,7 +244,7 @@ def _best(table: Table, rivals: list[Judged]) -> tuple[int, str]:
     """The member that would have been taken otherwise, and the split that says so."""
     if table.values:
         return table.order[0], "validation"
-    higher = table.recipe.task.metrics[table.recipe.metric]
+    higher = table.recipe.higher_is_better
     values = [rival.evaluation["scores"][table.recipe.metric]["value"] for rival in rivals]
     return int(np.argmax(values) if higher else np.argmin(values)), rivals[0].evaluation["split"]
 

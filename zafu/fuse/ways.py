@@ -59,7 +59,7 @@ class Table:
     @property
     def order(self) -> list[int]:
         """Members by their value on the validation split, the best first."""
-        sign = -1 if self.recipe.task.metrics[self.recipe.metric] else 1
+        sign = -1 if self.recipe.higher_is_better else 1
         return sorted(range(len(self.members)), key=lambda i: sign * (self.values or [0.0] * 99)[i])
 
 
@@ -129,7 +129,7 @@ def _soup(table: Table) -> Joined:
     soup.refuse_others(table.members)
     states = [tensors.of_module(module) for module in table.modules]
     probe = deepcopy(table.modules[0])
-    higher = table.recipe.task.metrics[table.recipe.metric]
+    higher = table.recipe.higher_is_better
 
     def value(state: soup.State) -> float:
         found = score(table, soup.put(probe, state, table.members[0]))
