@@ -264,9 +264,7 @@ def test_a_splitter_that_makes_other_folds_is_refused_with_their_number() -> Non
     with pytest.raises(DataError, match="makes 6 folds of these samples, expected 5: set of: 6"):
         deal(SOME[:60], shares("group", test_splitter="LeaveOneGroupOut"), seed=0, what="rows",
              keys=keys)  # fmt: skip
-    with pytest.raises(
-        DataError, match="set data.split.by=group, and column"
-    ):
+    with pytest.raises(DataError, match=r"set data\.split\.by=group, and column"):
         deal(SOME[:60], shares("random", test_splitter="GroupKFold"), seed=0, what="rows")
 
 
