@@ -218,6 +218,22 @@ def test_what_cannot_come_to_anything_is_refused_before_it_begins(
         finished(replace(of, storage="postgrsql://host/db"))
 
 
+def test_folds_judge_a_setting_by_the_mean_over_them(tmp_path: Path, runs: Path) -> None:
+    over = ("fit.optimizer.lr=1e-3,1e-2",)
+    of = tuning(tmp_path / "study", runs, over, kind="grid")
+    of = replace(of, folds=2, confirm=None)
+
+    found = finished(of).result
+
+    values = []
+    for fold in range(2):
+        recipe = of.held.at("data.split.validation", {"fold": fold, "of": 2})
+        recipe = recipe.at("fit.optimizer.lr", found.winner.schedule[0][1]["fit.optimizer.lr"])
+        run = pipeline.train(recipe, runs=runs)
+        values.append(pipeline.evaluate(run.folder, "validation")["accuracy"].value)
+    assert found.winner.searched == pytest.approx(sum(values) / 2, abs=1e-12)
+
+
 @pytest.mark.slow
 def test_trials_on_ray_come_to_the_same(tmp_path: Path, runs: Path) -> None:
     here = tuning(tmp_path / "here", runs, kind="halving", trials=4, eta=2, rungs=2)

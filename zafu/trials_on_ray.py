@@ -1,16 +1,16 @@
 """Trials on Ray: each training is a task of a cluster (Moritz et al., 2018), or of a local one.
 
-The folder of runs must lie where every node sees it. A worker imports torch before its first
-trial, which takes seconds: for trainings of minutes, not of seconds.
+Call inside `joined`. The folder of runs must lie where every node sees it. A worker imports torch
+before its first trial, which takes seconds: for trainings of minutes, not of seconds.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from zafu import plugins, sharded_trials
 from zafu.errors import Interrupted, MissingExtra
@@ -30,42 +30,39 @@ def outcomes(
     A task reserves as many processors as its layout has processes, at least one, and as many GPUs
     where it trains on them. Raises Interrupted after a signal: what was not yielded is lost.
     """
-    ray, started = _joined(trials[0].recipe)
-    try:
-        task = ray.remote(max_retries=2)(_computed)
-        waiting = {
-            task.options(**_needs(trial.recipe)).remote(_absolute(trial)): number
-            for number, trial in enumerate(trials)
-        }
-        while waiting:
-            if reason := stopped():
-                raise Interrupted(f"{reason}: trials on Ray were left")
-            done, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL)
-            for one in done:
-                yield waiting.pop(one), ray.get(one)
-    finally:
-        if started:
-            ray.shutdown()
+    import ray  # pyright: ignore[reportMissingImports]
+
+    task = ray.remote(max_retries=2)(_computed)
+    waiting = {
+        task.options(**_needs(trial.recipe)).remote(_absolute(trial)): number
+        for number, trial in enumerate(trials)
+    }
+    while waiting:
+        if reason := stopped():
+            for one in waiting:
+                ray.cancel(one)
+            raise Interrupted(f"{reason}: trials on Ray were left")
+        done, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL)
+        for one in done:
+            yield waiting.pop(one), ray.get(one)
 
 
 def ran(recipe: Recipe, folder: Path, judged: tuple[str, ...], stopped: Stopped) -> Done:
     """What a run of this recipe in this folder came to, on a node with room for its processes."""
-    ray, started = _joined(recipe)
-    try:
-        task = ray.remote(max_retries=2)(_ran).options(**_needs(recipe))
-        waiting = task.remote(recipe, folder.resolve(), judged)
-        while not ray.wait([waiting], timeout=POLL)[0]:
-            if reason := stopped():
-                ray.cancel(waiting)
-                raise Interrupted(f"{reason}: a run on Ray was left; its checkpoints are kept")
-        return ray.get(waiting)
-    finally:
-        if started:
-            ray.shutdown()
+    import ray  # pyright: ignore[reportMissingImports]
+
+    task = ray.remote(max_retries=2)(_ran).options(**_needs(recipe))
+    waiting = task.remote(recipe, folder.resolve(), judged)
+    while not ray.wait([waiting], timeout=POLL)[0]:
+        if reason := stopped():
+            ray.cancel(waiting)
+            raise Interrupted(f"{reason}: a run on Ray was left; its checkpoints are kept")
+    return ray.get(waiting)
 
 
-def _joined(recipe: Recipe) -> tuple[Any, bool]:
-    """Ray, and whether a cluster was started for this."""
+@contextmanager
+def joined(recipe: Recipe) -> Generator[None]:
+    """Inside, Ray runs: the cluster that is named by its environment, or one of this machine."""
     try:
         import ray  # pyright: ignore[reportMissingImports]
         from ray import cloudpickle  # pyright: ignore[reportMissingImports]
@@ -76,7 +73,11 @@ def _joined(recipe: Recipe) -> tuple[Any, bool]:
     started = not ray.is_initialized()
     if started:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    return ray, started
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()
 
 
 def _ran(recipe: Recipe, folder: Path, judged: tuple[str, ...]) -> Done:

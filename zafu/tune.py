@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from zafu import confirm as confirming
 from zafu import kept, sharded_trials, tensors, trials_on_ray
-from zafu.artifact import read_json, write_json, write_text
+from zafu.artifact import read_json, taking_turns, write_json, write_text
 from zafu.confirm import Confirm
 from zafu.errors import Fault, Interrupted, RecipeError, Refused
 from zafu.found import Result, result
@@ -158,7 +158,8 @@ def events(tuning: Tuning) -> Iterator[Event]:
     }
     url = tuning.storage or f"sqlite:///{(tuning.folder / 'study.db').resolve()}"
     study = Study.open(url, tuning.digest[:32], facts)
-    with stoppable() as stop, study.beating():
+    ray = trials_on_ray.joined(tuning.recipe) if tuning.engine == "ray" else nullcontext()
+    with stoppable() as stop, study.beating(), ray:
         yield from Driver(tuning, study, stop).steps()
 
 
@@ -374,11 +375,12 @@ class Driver:
             higher=tuning.higher,
             samples=self.train_samples,
         )
-        if tuning.search.schedules:
-            self._ship(found)
-        for folder in (self.bench.states, self.weights):
-            shutil.rmtree(folder, ignore_errors=True)
-        return written(tuning, found)
+        with taking_turns(tuning.folder / ".lock"):  # another process may be here as well
+            if tuning.search.schedules:
+                self._ship(found)
+            for folder in (self.bench.states, self.weights):
+                shutil.rmtree(folder, ignore_errors=True)
+            return written(tuning, found)
 
     def _ship(self, found: Result) -> None:
         """Publish the weights to which the winner's schedule has led as a finished model."""
