@@ -30,7 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="an arm; path=? tunes a setting over its range, path=?0:1 over this")  # fmt: skip
     add("--over", action="append", default=[], metavar="[NAME:] PATH=RANGE",
         help="tune this as well, in every arm or in one")  # fmt: skip
-    add("--trials", type=int, help="settings tried for each arm; 0: none is tuned (default: 20; claims: 12)")
+    add(
+        "--trials",
+        type=int,
+        help="settings tried for each arm; 0: none is tuned (default: 20; claims: 12)",
+    )
     add("--seeds", metavar="N[:M]",
         help="fresh seeds, and the most while nothing is shown (default: 10:30; claims: 10:20)")  # fmt: skip
     add("--budget", help="time after which no seeds are added, such as 90s, 20min, 1.5h")
