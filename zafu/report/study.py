@@ -43,7 +43,8 @@ def page(facts: dict[str, Any]) -> str:
 def _header(facts: dict[str, Any]) -> Element:
     search = mapping(facts.get("search"))
     about = h("p.eyebrow", h("span", "search"), h("span.name", words(facts.get("name"))))
-    edges = [h("li", words(edge)) for edge in facts.get("edges") or ()]
+    said = facts.get("edges")
+    edges = [h("li", words(edge)) for edge in said] if isinstance(said, list) else []
     warned = h("div.message", h("ul", edges)) if edges else None
     ledger = mapping(facts.get("ledger"))
     parts = [mapping(ledger.get(name)) for name in PARTS]
@@ -127,13 +128,16 @@ def _optimism(facts: dict[str, Any]) -> str:
         if gap.low is not None and gap.high is not None
         else ""
     )
+    size = f"{figure(gap.value * factor, places)}{bounds} {points}".rstrip()
+    surely = gap.low is not None and gap.low > 0
+    so = f"So the search was too hopeful by {size}."
+    if not surely:
+        so = f"That it was too hopeful is not shown ({size})."
     searched = bare(metric, _measured(first.get("searched")), places)
     return (
         f"The search said {searched} of its first; with {value.n} fresh seeds it is "
-        f"{bare(metric, value)}. So the search was too hopeful by "
-        f"{figure(gap.value * factor, places)}{bounds} {points}".rstrip()
-        + ". The winner has the best mean over fresh seeds; the test split was looked at once, "
-        "for the winner alone."
+        f"{bare(metric, value)}. {so} The winner has the best mean over fresh seeds; the test "
+        "split was looked at once, for the winner alone."
     )
 
 
@@ -168,7 +172,8 @@ def _settings(facts: dict[str, Any]) -> Element | None:
     if not figures:
         return None
     lead = (
-        "Each dot is a trial, the large one the winner. Marks on the axis are trials that are "
+        "Each dot is a trial, the large one the winner; open ones were looked at before their "
+        "end. Marks on the axis are trials that are "
         "far below, or (red) diverged."
     )
     return h("section", h("h2", "Where good values lie"), h("p.lead", lead), h("div.grid", figures))

@@ -68,10 +68,9 @@ def spending(found: Sequence[Dot], metric: str, *, higher: bool, confirmed: floa
 def by_setting(
     one: dict[str, Any], found: Sequence[Dot], metric: str, *, higher: bool, winner: object
 ) -> Element | None:
-    """The value of each trial that went furthest against one of its settings."""
+    """The value of each trial against one of its settings."""
     path = words(one.get("path"))
-    furthest = max((dot.until for dot in found if not np.isnan(dot.value)), default=1.0)
-    shown = [dot for dot in found if path in dot.settings and _counts(dot, furthest)]
+    shown = [dot for dot in found if path in dot.settings]
     if not shown:
         return None
     y = value_axis([dot.value for dot in shown], higher=higher)
@@ -86,7 +85,7 @@ def by_setting(
         places = [number(dot.settings[path]) for dot in shown]
     frame = framed(x, y, width=400, height=230)
     inside_: list[Child] = [
-        _dot(frame, dot, place, dot.until < 1, strong=dot.settings == winner)
+        _dot(frame, dot, place, dot.until < 1, strong=dot.until == 1 and dot.settings == winner)
         for dot, place in sorted(
             zip(shown, places, strict=True), key=lambda p: p[0].settings == winner
         )
@@ -102,7 +101,10 @@ def value_axis(values: Sequence[float], *, higher: bool) -> Axis:
     sign = 1 if higher else -1
     best, middle = float((sign * finite).max()), float(np.median(sign * finite))
     cut = sign * finite >= best - SPREAD * max(best - middle, 1e-12)
-    return linear(finite[cut], 4)
+    shown = finite[cut]
+    if np.ptp(shown) < 1e-3 * abs(best):  # all alike: one hundredth to either side
+        shown = np.array([0.99, 1.01]) * shown[0]
+    return linear(shown, 4)
 
 
 def inside(on: Axis, last: float) -> tuple[float, ...]:
@@ -124,10 +126,6 @@ def show(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {show(inner)}" for key, inner in value.items())
     return words(value) or str(value)
-
-
-def _counts(dot: Dot, furthest: float) -> bool:
-    return dot.until == furthest or np.isnan(dot.value)
 
 
 def _apart(dot: Dot) -> float:
