@@ -186,7 +186,7 @@ def test_two_seeds_need_two_cross_validations(
 def test_a_cross_validation_is_no_member_and_the_option_is_named(
     members: list[Path], folds: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Refused, match="found a cross-validation; name it after .*--out-of-fold"):
+    with pytest.raises(Refused, match=r"found a cross-validation; name it after .*--out-of-fold"):
         fuse([members[0], folds[1]], "stack")
     with pytest.raises(Refused, match="expected --how stack, found --how vote"):
         fuse(members, "vote", out_of_fold=folds)
