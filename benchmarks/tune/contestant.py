@@ -45,7 +45,7 @@ def zafu(chosen: Sequence[Setting], folder: Path) -> Accuracies:
     from zafu.trial import Trial
 
     Clock.ready()
-    trials = list[Trial]()
+    trials, data = list[Trial](), dict[int, Path]()
     for lr, decay in chosen:
         for fold in range(FOLDS):
             recipe = Recipe.parse(
@@ -72,7 +72,9 @@ def zafu(chosen: Sequence[Setting], folder: Path) -> Accuracies:
                     "evaluate": {"baselines": [], "metric": "accuracy"},
                 }
             )
-            trials.append(Trial(recipe, prepared(recipe, folder)))
+            if fold not in data:
+                data[fold] = prepared(recipe, folder)
+            trials.append(Trial(recipe, data[fold]))
     scores = dict[int, float]()
     for number, found in outcomes(trials, how="stacked"):
         scores[number] = found.score(trials[number])

@@ -22,6 +22,7 @@ class Member:
 
     number: int  # of its trial
     trial: Trial
+    stream: int  # of its samples
     total: int  # samples of its budget
     end: int  # samples after which it stops
     due: frozenset[int]  # samples after which it is judged
@@ -99,7 +100,8 @@ def enlisted(number: int, trial: Trial, streams: Streams) -> Member:
     if streams.validated(trial):
         due = wanted(trial, size=size, total=total)
     end = last_sample(trial.until, size=size, total=total)
-    return Member(number, trial, total, end, due, dropout=model.get("dropout", 0.0))
+    stream = streams.number(trial)
+    return Member(number, trial, stream, total, end, due, dropout=model.get("dropout", 0.0))
 
 
 def taken_up(rule: Rule, trials: Sequence[Trial], where: Sequence[Place]) -> tuple[int, int]:

@@ -103,7 +103,8 @@ class Fleet:
         """One update of each model; yields the outcomes of those that diverge instead."""
         begin, members = perf_counter(), self.members
         trials = [member.trial for member in members]
-        given = self.streams.at(self.samples, trials, [member.total for member in members])
+        streams, totals = [m.stream for m in members], [m.total for m in members]
+        given = self.streams.at(self.samples, streams, totals)
         logits = self.net(self.leaves, given.inputs, self.dropout(given))
         found = losses([trial.recipe.task for trial in trials], logits, given)
         means = found / found.new_tensor(given.counts)
