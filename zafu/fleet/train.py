@@ -138,7 +138,7 @@ class Fleet:
             key = (id(fit.schedule), member.total)
             if key not in factors:
                 factors[key] = fit.schedule.factor(min(self.samples / member.total, 1.0))
-            rates.append(fit.optimizer.lr * factors[key])
+            rates.append(fit.optimizer.start * factors[key])
         self.rule.step(self.gradients, rates)
         shrink(self.weights, [fit.penalties for fit in fits], rates, large=self.large)
 
