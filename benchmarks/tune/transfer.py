@@ -1,6 +1,6 @@
 """Whether a narrow decoder's settings hold for a wide one, with `model.transfer` and without.
 
-`python benchmarks/tune/transfer.py` writes `transfer.md`, in about 12 minutes of one core; with
+`python benchmarks/tune/transfer.py` writes `transfer.md`, in about 12 CPU minutes; with
 `--quick` it is a smoke test and writes nothing. First the coordinate test of Yang et al., 2022
 (arXiv:2203.03466, appendix D.1): how far the residual stream and the logits are from their start
 after a few steps. Then the best of a row of learning rates, each twice the last, for each width.
@@ -31,7 +31,7 @@ from zafu.signature import Signature
 from zafu.trial import Trial, outcome
 
 HERE = Path(__file__).parent
-BASE, FIRST = 64, 2.0**-6  # the narrow width, and the learning rate from which its row begins
+BASE, FIRST = 64, 2.0**-8  # the narrow width, and the learning rate from which its row begins
 WINDOWS = 4  # of a batch
 MOVES = 8  # steps of the coordinate test
 SEEDS = (0, 1)  # of its weights
@@ -61,8 +61,8 @@ def recipe(width: int, lr: float, *, transfer: bool, steps: int) -> Recipe:
         "split": {"validation": 0.01, "test": 0.0},
     }
     fit = {
-        "optimizer": {"kind": "adamw", "lr": lr},
-        "schedule": {"kind": "linear", "warmup": 0.05},
+        "optimizer": {"kind": "adamw", "lr": lr, "betas": [0.9, 0.95]},
+        "schedule": {"kind": "linear", "warmup": 0.1},
         "clip": {"norm": 1.0},
         "batch": WINDOWS,
         "steps": steps,
@@ -124,6 +124,7 @@ def coordinates(effort: Effort, folder: Path) -> list[str]:
             slope = np.polyfit(np.log(effort.coordinates), np.log(values), 1)[0]
             cells = [name, what, *(f"{value:.3f}" for value in values), f"{slope:+.2f}"]
             rows.append(f"| {' | '.join(cells)} |")
+            say(rows[-1])
     return rows
 
 
