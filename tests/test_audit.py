@@ -9,9 +9,9 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from zafu.artifact import read_json
 from zafu.audit import How, audit, doubts
 from zafu.cli.entry import main
+from zafu.data import pool
 from zafu.errors import DataError, Interrupted, Refused
 from zafu.recipe import Recipe
 from zafu.run import prepared
@@ -47,9 +47,7 @@ def planted(folder: Path, *, samples: int, share: float = 0.25) -> tuple[Recipe,
 
 def rows_of(data: Path) -> np.ndarray:
     """The rows of the file, from 0, that the training split is made of."""
-    return np.array(
-        [int(name.rsplit(":", 1)[-1]) - 2 for name in read_json(data / "train/ids.json")]
-    )
+    return np.array([int(name.rsplit(":", 1)[-1]) - 1 for name in pool.named(data, "train")])
 
 
 @pytest.mark.parametrize("how", ["confidence", "weights"])
@@ -80,7 +78,7 @@ def test_an_audit_is_kept_and_its_line_leaves_the_suspects_out(tmp_path: Path) -
     gone = [suspect.id for suspect in found.suspects]
     assert all(repr(name) in found.line for name in gone)
     cleaned = recipe.at("data.without", gone)
-    ids = [read_json(prepared(r, tmp_path) / "train/ids.json") for r in (recipe, cleaned)]
+    ids = [pool.named(prepared(r, tmp_path), "train") for r in (recipe, cleaned)]
     assert set(ids[0]) - set(ids[1]) == set(gone)
     with pytest.raises(DataError, match=r"data\.without: expected ids of samples, found 'x:1'"):
         prepared(recipe.at("data.without", ["x:1"]), tmp_path)

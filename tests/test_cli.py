@@ -102,7 +102,7 @@ def test_evaluate_prints_each_metric_with_its_interval(
 ) -> None:
     assert main(["evaluate", str(run), "--json"]) == 0
 
-    scores = json.loads(capsys.readouterr().out)
+    scores = json.loads(capsys.readouterr().out)["scores"]
     stored = json.loads((run / "evaluation.json").read_text())["scores"]
     assert scores == stored
     assert scores["accuracy"]["low"] < scores["accuracy"]["value"] < scores["accuracy"]["high"]

@@ -85,8 +85,8 @@ def test_a_signal_ends_it_between_two_pieces_and_keeps_what_is_done(tmp_path: Pa
 def test_processes_of_a_pool_end_when_their_parent_is_killed() -> None:
     code = (
         "import os, sys; from concurrent.futures import ProcessPoolExecutor as P;"
-        "from multiprocessing import get_context; from zafu.work import _begin;"
-        "pool = P(2, get_context('spawn'), initializer=_begin, initargs=((),));"
+        "from multiprocessing import get_context; from zafu.work import begin;"
+        "pool = P(2, get_context('spawn'), initializer=begin, initargs=((),));"
         "print(pool.submit(os.getpid).result(), flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen(

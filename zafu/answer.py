@@ -13,6 +13,7 @@ from torch import nn
 from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.errors import Refused
+from zafu.evaluation import calibration
 from zafu.loop import key
 from zafu.nets.sampling import Choice, Windowed, sample
 from zafu.recipe import Recipe
@@ -55,12 +56,16 @@ def continued(
 def predicted(
     recipe: Recipe, module: nn.Module, signature: Signature, transform: Path, batch: Batch
 ) -> list[dict[str, Any]]:
-    """For each sample the most likely label with its probability, or the predicted numbers."""
+    """For each sample the most likely label with its probability, or the predicted numbers.
+
+    Probabilities are calibrated where the folder of what was fitted holds a temperature.
+    """
     device = next(module.parameters()).device
     with torch.inference_mode():
         logits = module(*batch.to(device).inputs).float().cpu()
     if recipe.task.kind == "classification":
-        shares = logits.softmax(-1)
+        fitted = calibration.stored(transform)
+        shares = (logits / fitted.temperature if fitted else logits).softmax(-1)
         best = shares.max(-1)
         named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [{"predicted": _label(signature, i), "probability": p} for i, p in named]

@@ -26,6 +26,7 @@ from zafu.artifact import read_json
 from zafu.batch import Batch, Portion
 from zafu.build import build
 from zafu.clean.labels import confident, folds_of
+from zafu.data import pool
 from zafu.data.contract import Split
 from zafu.errors import Interrupted, Refused
 from zafu.hypergradient.weights import Samples, Weighing, weigh
@@ -208,14 +209,13 @@ def ranked(recipe: Recipe, data: Path, found: Doubts) -> tuple[Suspect, ...]:
     signature = Signature.parse(read_json(data / "signature.json"))
     labels = _labels(recipe.data.open(data, "train"))
     names = signature.labels or tuple(map(str, range(signature.outputs)))
-    file = data / "train" / "ids.json"
-    ids = read_json(file) if file.is_file() else []
+    ids = pool.named(data, "train")
     rows = np.flatnonzero(found.suspected)
     order = rows[np.argsort(-found.scores[rows], kind="stable")]
     return tuple(
         Suspect(
             row,
-            ids[row] if row < len(ids) else "",
+            ids[row],
             names[labels[row]],
             names[found.likely[row]],
             round(float(found.scores[row]), 4),

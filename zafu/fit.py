@@ -119,6 +119,9 @@ class Fit(Spec):
         if self.augment_backend != "torch" and not self.augment:
             found = self.augment_backend
             yield Fault("augment_backend", "torch, as nothing is augmented", found)
+        if self.seconds and self.schedule.ends():
+            expected = f"a budget in {', '.join(BUDGETS[:-1])}, of which each cycle has its part"
+            yield Fault("seconds", expected, f"schedule {self.schedule.kind}")
         yield from clashes(self.optimizer, self.penalties, self.average)
 
     def goal(self) -> str:

@@ -288,6 +288,13 @@ def budget(split: Split, spec: Fit) -> tuple[int, int | None]:
     return min(spec.batch_size(n), 2**31), spec.total_samples(n, tokens)
 
 
+def ends(spec: Fit, size: int, total: int | None) -> frozenset[int]:
+    """The steps after which a cycle of the schedule ends, for a budget of so many samples."""
+    steps = math.ceil(total / size) if total else 0
+    found = (math.ceil(share * (total or 0) / size - 1e-6) for share in spec.schedule.ends())
+    return frozenset(min(max(step, 1), steps) for step in found if steps)
+
+
 def due(spec: Fit, number: int, before: float, after: float) -> bool:
     """Whether the validation split is judged after a step, as often as the recipe says.
 

@@ -87,7 +87,8 @@ def percentiles(
     value = float(statistic(*(column[None] for column in columns))[0])
     drawn = np.concatenate([statistic(*rows) for rows in _drawn(columns, draws)])
     kept = drawn[np.isfinite(drawn)]
-    some = "" if len(kept) == draws else f", {len(kept)} of {draws} draws defined"
+    some = "" if draws == DRAWS else f", {draws} draws"
+    some = some if len(kept) == draws else f", {len(kept)} of {draws} draws defined"
     how = f"bootstrap over {size} samples{some}"
     found = Measurement(value=value, unit=unit, n=n or size, how=how)
     if size < 2 or not len(kept):

@@ -19,6 +19,21 @@ BINS = 15  # of confidence, equally wide, as in Guo et al.
 class Metric(Protocol):
     """What is computed of answers."""
 
+    @property
+    def columns(self) -> Sequence[np.ndarray]:
+        """What is drawn of the samples, each `(samples, ...)`."""
+        ...
+
+    @property
+    def statistic(self) -> Callable[..., np.ndarray]:
+        """From columns `(draws, samples, ...)` to values `(draws,)`."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """How often samples are drawn for an interval."""
+        ...
+
     def score(self) -> float:
         """The value alone, at the cost of computing it once."""
         ...
@@ -33,6 +48,17 @@ class Share(NamedTuple):
     """The share of samples for which something holds; its interval is Wilson's."""
 
     holds: np.ndarray  # (samples,) bool
+    draws: int = DRAWS
+
+    @property
+    def columns(self) -> Sequence[np.ndarray]:
+        """Whether it holds."""
+        return (self.holds,)
+
+    @property
+    def statistic(self) -> Callable[..., np.ndarray]:
+        """The share of each draw."""
+        return mean
 
     def score(self) -> float:
         """The share."""

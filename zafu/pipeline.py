@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import timedelta
@@ -16,17 +16,25 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import numpy as np
 from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
 from zafu.build import build, device_of
 from zafu.checkpoint import State
-from zafu.errors import DataError, DiskFull, Interrupted, LostRank, RecipeError, Refused
-from zafu.evaluation.contract import Baseline
-from zafu.judge import answers, unless_stopped, verdict
+from zafu.errors import DiskFull, Interrupted, LostRank, RecipeError, Refused
+from zafu.evaluation import calibration
+from zafu.evaluation.calibration import Calibration
+from zafu.evaluation.findings import absent
+from zafu.judge import (
+    chosen_baselines,
+    gathered,
+    judged_answers,
+    measured,
+    scored,
+    unless_stopped,
+    verdict,
+)
 from zafu.layout import Layout
-from zafu.loading.contract import Loader
 from zafu.loop import Objective, Step
 from zafu.measure import Measurement
 from zafu.parallel.world import joined
@@ -151,7 +159,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     """Build the model and put the newest whole checkpoint into it; returns a Session."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    refuse_misfit(recipe, run.folder, signature)
+    refuse_misfit(recipe, run.folder, signature, data)
     if stop:
         raise Interrupted(f"{stop.signal}: nothing was trained yet; run the same command again")
     device = device_of(recipe.fit)
@@ -230,12 +238,13 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
         yield Note(f"the best weights are those of {best.name}")
     step = session.state.best_step if best else session.step
     with session.update.evaluating():
-        ship(run, model, data, step=step or session.step)
+        fitted = calibrated(session, data)
+        ship(run, model, data, step=step or session.step, fitted=fitted)
         split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
         found = judged_answers(run.recipe, model, data, split, loader=session.reader)
-        gathered = unless_stopped(found, session.stop)
+        told = unless_stopped(found, session.stop)
         go_on(session.stop)
-        evaluation = scored(run.recipe, data, split, gathered or [])
+        evaluation = scored(run.recipe, data, split, told or [], fitted)
         yield Judged(split, step or session.step, _scores(evaluation["scores"]))
         model.eval()
         shown = answer.shown(run.recipe, model, data, split)
@@ -249,7 +258,26 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     yield Finished(run, evaluation, write_report(run.folder))
 
 
-def ship(run: Run, model: nn.Module, data: Path, *, step: int) -> Path:
+def calibrated(session: Session, data: Path) -> Calibration | None:
+    """That of the model as it is, learned on the validation split; None where there is none."""
+    run, name = session.run, "validation"
+    if run.recipe.task.kind != "classification" or not len(run.recipe.data.open(data, name)):
+        return None
+    model = session.objective.model
+    found = judged_answers(run.recipe, model, data, name, loader=session.reader)
+    told = unless_stopped(found, session.stop)
+    go_on(session.stop)
+    return calibration.fit(gathered(told or []), name)
+
+
+def ship(
+    run: Run,
+    model: nn.Module,
+    data: Path,
+    *,
+    step: int,
+    fitted: Calibration | None = None,
+) -> Path:
     """Publish the model folder: weights, recipe, signature, and what was fitted with them."""
     recipe = run.recipe
     weights = tensors.of_module(model)
@@ -259,6 +287,8 @@ def ship(run: Run, model: nn.Module, data: Path, *, step: int) -> Path:
         shutil.copyfile(data / "signature.json", part / "signature.json")
         shutil.copyfile(run.folder / "recipe.yaml", part / "recipe.yaml")
         signature = Signature.parse(artifact.read_json(data / "signature.json"))
+        if fitted:
+            artifact.write_json(part / calibration.FILE, fitted._asdict())
         if config := recipe.model.hub_config(signature):
             artifact.write_json(part / "config.json", config)
         tensors.write(part / checkpoint.MODEL, weights)
@@ -302,7 +332,8 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     data = prepared(run.recipe, folder.parent)
     loader = recipe.fit.loader.nearby()
     found = list(judged_answers(recipe, module, data, split, loader=loader))
-    return verdict(recipe.task, recipe.data.open(data, split), found)
+    also = (*recipe.evaluate.metrics, recipe.metric)
+    return verdict(recipe.task, recipe.data.open(data, split), found, also=also)
 
 
 def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
@@ -315,43 +346,6 @@ def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
     return [{"name": name, **row} for name, row in zip(names, rows, strict=True)]
 
 
-def judged_answers(
-    recipe: Recipe, model: nn.Module, data: Path, name: str, *, loader: Loader
-) -> Generator[np.ndarray]:
-    """The model's answers on a whole split, in batches; raises DataError if it is empty."""
-    split = recipe.data.open(data, name)
-    if not len(split):
-        raise DataError(f"{data}: the {name} split is empty; see data.split.{name}")
-    return answers(model, recipe.task, split, batch=recipe.evaluate.batch, loader=loader)
-
-
-def scored(recipe: Recipe, data: Path, name: str, found: list[np.ndarray]) -> dict[str, Any]:
-    """What answers to a whole split are worth, as plain data; baselines are yet to be added."""
-    split = recipe.data.open(data, name)
-    labels = Signature.parse(artifact.read_json(data / "signature.json")).labels
-    scores = verdict(recipe.task, split, found)
-    counts = recipe.task.confusion(np.concatenate(found), len(labels))
-    confusion = {"labels": list(labels), "counts": counts.tolist()} if counts is not None else None
-    return {
-        "split": name,
-        "metric": recipe.metric,
-        "higher_is_better": recipe.task.metrics[recipe.metric],
-        "scores": {metric: score.dump() for metric, score in scores.items()},
-        "baselines": {},
-        **({"confusion": confusion} if confusion else {}),
-    }
-
-
-def measured(recipe: Recipe, baseline: Baseline, data: Path, split: str) -> dict[str, Any]:
-    """The scores of a baseline on the same samples, as plain data."""
-    splits = {"train": recipe.data.open(data, "train"), "test": recipe.data.open(data, split)}
-    raw = recipe.data.documents(data)
-    # a baseline judges on what it knows as test: where there is none, the validation split
-    read = None if raw is None else (lambda name: raw(split if name == "test" else name))
-    scores = baseline.measure(recipe.task, splits, read)
-    return {name: score.dump() for name, score in scores.items()}
-
-
 def go_on(stop: Stop) -> None:
     """Raise Interrupted if somebody asked to stop; what is left is done when the run goes on."""
     if stop:
@@ -359,21 +353,14 @@ def go_on(stop: Stop) -> None:
         raise Interrupted(f"{text}; run the same command again")
 
 
-def chosen_baselines(recipe: Recipe) -> tuple[Baseline, ...]:
-    """The recipe's baselines, or the defaults for its task and data."""
-    if recipe.evaluate.baselines is not None:
-        return recipe.evaluate.baselines
-    suited = [
-        kind
-        for kind in Baseline.kinds().values()
-        if kind.default and recipe.task.kind in kind.tasks and recipe.data.gives in kind.gives
-    ]
-    return tuple(kind(kind=kind.tag()) for kind in suited)
-
-
-def refuse_misfit(recipe: Recipe, folder: Path, signature: Signature) -> None:
+def refuse_misfit(recipe: Recipe, folder: Path, signature: Signature, data: Path) -> None:
     """Raise RecipeError where the prepared data shows what could not be foreseen without it."""
-    faults = [*recipe.model.fits(signature), *foresee(recipe, folder, signature)]
+    columns = recipe.data.raw_columns(data, "test") if recipe.evaluate.slices else ()
+    faults = [
+        *recipe.model.fits(signature),
+        *foresee(recipe, folder, signature),
+        *absent(recipe.evaluate, columns),
+    ]
     if faults:
         raise RecipeError(faults)
 

@@ -13,9 +13,11 @@ from typing import Self
 
 from pydantic import Field
 
+from zafu import borrowed
 from zafu import plugins as plugin_files
 from zafu.artifact import digest_file
 from zafu.data.contract import Data
+from zafu.data.fold import Fold
 from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
@@ -103,6 +105,11 @@ class Recipe(Spec):
         """The metric by which this recipe is judged."""
         return self.evaluate.metric or self.task.metric
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of that metric is better."""
+        return self.task.higher_is_better(self.metric)
+
 
 def load_plugins(source: Source) -> list[Path]:
     """Import the Python files that a recipe names; nothing else in a recipe is ever run.
@@ -156,11 +163,32 @@ def _model_fits_data(task: Task, data: Data, model: Model) -> Iterator[Fault]:
             yield replace(fault, path=f"model.{fault.path}")
 
 
-def _metric_belongs_to_task(task: Task, evaluate: Evaluate) -> Iterator[Fault]:
-    metric = evaluate.metric
-    if metric and metric not in task.metrics:
-        expected = f"a metric of {task.kind} ({', '.join(task.metrics)})"
-        yield Fault("evaluate.metric", expected, metric, hint=did_you_mean(metric, task.metrics))
+def _model_suits_task(task: Task, model: Model) -> Iterator[Fault]:
+    for fault in model.suits(task.kind):
+        yield replace(fault, path=f"model.{fault.path}")
+
+
+def _metrics_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
+    named = {f"evaluate.metrics.{i}": name for i, name in enumerate(evaluate.metrics)}
+    if evaluate.metric:
+        named["evaluate.metric"] = evaluate.metric
+    signature = data.foreseen(task.kind)
+    for path, name in named.items():
+        if name in task.metrics:
+            continue
+        near = did_you_mean(name, task.metrics)
+        own = f"a metric of {task.kind} ({', '.join(task.metrics)})"
+        for fault in borrowed.faults(name, task.kind, signature.outputs if signature else None):
+            yield (
+                replace(fault, path=path, expected=own, hint=near)
+                if near
+                else replace(fault, path=path)
+            )
+
+
+def _slices_suit(data: Data, evaluate: Evaluate) -> Iterator[Fault]:
+    if evaluate.slices and data.kind != "table":
+        yield Fault("evaluate.slices", "nothing, as only a table has columns", data.kind)
 
 
 def _baselines_suit(task: Task, data: Data, evaluate: Evaluate) -> Iterator[Fault]:
@@ -177,10 +205,15 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
         yield Fault("data", "data that can be read", " ".join(str(error).split()))
         return
     count = data.samples_foreseen(files)
-    shares = {"validation": data.split.validation, "test": data.split.test}
-    for name, share in shares.items():
-        if count is not None and 0 < share * count < 1:
-            found = f"{share:g} of {count}"
+    if count is None:
+        return
+    for name, held in (("validation", data.split.validation), ("test", data.split.test)):
+        if isinstance(held, Fold):
+            blocks = held.of + (data.split.by == "time")  # the first is only trained on
+            if blocks > count and not held.dealt_elsewhere:
+                yield Fault(f"data.split.{name}.of", f"at most {count} samples", str(held.of))
+        elif 0 < held * count < 1:
+            found = f"{held:g} of {count}"
             hint = f"at least {math.ceil(100 / count) / 100:g}"
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 
@@ -235,6 +268,17 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         yield Fault("fit.compile", expected, "true", hint="set layout.schedule=1f1b")
 
 
+def _optimizer_transfers(model: Model, fit: Fit) -> Iterator[Fault]:
+    """Faults where a width is transferred and steps do not follow it by a known rule."""
+    optimizer = fit.optimizer
+    if not model.transfers() or optimizer.width_rule(hidden=True):
+        return
+    expected = "steps of a size that is known, for model.transfer"
+    found = f"{optimizer.kind}, as it is set"
+    hint = "adamw keeps weight decay out of gradients" if optimizer.decays else ""
+    yield Fault("fit.optimizer", expected, found, hint=hint)
+
+
 def _context_fits(model: Model, layout: Layout) -> Iterator[Fault]:
     if layout.context > 1 and not model.cuts_windows():
         expected = "1, as this model does not attend to plain windows (model.attend=window)"
@@ -274,12 +318,15 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_serves_task,
     _model_takes_data,
     _model_fits_data,
-    _metric_belongs_to_task,
+    _model_suits_task,
+    _metrics_suit,
+    _slices_suit,
     _baselines_suit,
     _data_is_there,
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,
+    _optimizer_transfers,
     _layout_fits,
     _packages_are_there,
 )

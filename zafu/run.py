@@ -156,7 +156,8 @@ def foresee(recipe: Recipe, folder: Path, signature: Signature | None = None) ->
     signature = signature or recipe.data.foreseen(recipe.task.kind)
     if signature is None or recipe.data.gives not in recipe.model.takes:
         return []
-    count = recipe.fit.keep + 1 + (recipe.fit.early_stopping is not None)  # the best one is kept
+    best = recipe.fit.early_stopping is not None
+    count = recipe.fit.keep + 1 + best + len(recipe.fit.schedule.ends())
     needed = Bytes(checkpoint_bytes(recipe, signature) * count)
     free = Bytes(artifact.free_bytes(folder))
     there = sum(f.stat().st_size for f in (folder / "checkpoints").glob("step-*/*"))

@@ -10,7 +10,7 @@ from time import perf_counter
 from zafu import checkpoint, saving
 from zafu.parallel import together
 from zafu.saving import Save
-from zafu.session import Note, Session, compare, log, patience_of
+from zafu.session import Note, Session, compare, log, pinned
 from zafu.units import Bytes
 
 
@@ -111,13 +111,12 @@ def _begin_save(session: Session, moment: checkpoint.Moment, begun: float, waite
     log(session)
     run, state = session.run, moment.state
     facts = {"recipe": run.recipe.identity(), "data": state.data}
-    pinned = {run.checkpoints / checkpoint.name_of(state.best_step)} if patience_of(run) else ()
-
+    kept = pinned(session)
     world = session.saving.world
 
     def tidy() -> None:
         if session.first:
-            checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=pinned)
+            checkpoint.prune(run.checkpoints, keep=run.recipe.fit.keep, pinned=kept)
             run.say("running", step=state.progress.step, seconds=state.progress.seconds)
 
     def write() -> None:  # what fails in one process is heard by all

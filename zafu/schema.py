@@ -9,8 +9,8 @@ def json_schema(spec: type[Spec]) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a Spec with every kind of every family it can hold."""
     whole = spec.model_json_schema()
     defs: dict[str, Any] = whole.setdefault("$defs", {})
-    families = {f.__name__: f for f in Family.__subclasses__() if f._root}
     while missing := [n for n in _family_names(whole) if n not in defs]:
+        families = {f.__name__: f for f in Family.__subclasses__() if f._root}  # kinds bring more
         for name in missing:
             kinds = families[name].kinds()
             defs[name] = {"anyOf": [{"enum": list(kinds)}]}

@@ -106,6 +106,18 @@ class Session:
         """As `loop.budget`, which may read through the whole split, asked for once."""
         return loop.budget(self.objective.split, self.run.recipe.fit)
 
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """The steps after which a cycle of the schedule ends."""
+        return loop.ends(self.run.recipe.fit, *self.budget)
+
+
+def pinned(session: Session) -> set[Path]:
+    """The checkpoints that are kept whatever `fit.keep` says: the best one, and ends of cycles."""
+    run, best = session.run, session.state.best_step
+    steps = set(session.ends) | ({best} if patience_of(run) else set())
+    return {run.checkpoints / checkpoint.name_of(step) for step in steps}
+
 
 def settled(session: Session) -> Iterator[Note]:
     """Record and say how data is read from here on, where that was to be found out; other notes."""

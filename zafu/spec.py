@@ -99,6 +99,8 @@ class Family(Spec):
     """
 
     needs: ClassVar[tuple[tuple[str, str], ...]] = ()  # packages, each with the extra that has it
+    # where good values of its settings lie, as `--over` takes them; what matters most first
+    ranges: ClassVar[dict[str, str]] = {}
     _root: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

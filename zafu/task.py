@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 import numpy as np
 from pydantic import Field
 
-from zafu import metrics
+from zafu import borrowed, metrics
 from zafu.batch import Batch
 from zafu.measure import Measurement
 from zafu.metrics import Metric, Sampled, Share
@@ -61,15 +61,25 @@ class Task(Family):
 
     @abstractmethod
     def row(self, metric: str, answers: np.ndarray, *, units: int) -> Metric:
-        """One of `metrics` of a split's answers `(samples, k)`; `units` is their `Split.units`."""
+        """A metric of a split's answers `(samples, k)`; `units` is their `Split.units`.
+
+        One of `metrics`, or for classes and numbers one that `borrowed` finds.
+        """
 
     def suited(self, answers: np.ndarray) -> Iterable[str]:
         """The metrics that say something of these answers."""
         return self.metrics
 
-    def judge(self, answers: np.ndarray, *, units: int) -> dict[str, Measurement]:
-        """All metrics that suit a split's answers, with their intervals."""
-        names = self.suited(answers)
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether more of a metric is better, one of a library included."""
+        own = self.metrics.get(metric)
+        return borrowed.higher_is_better(metric, self.kind) if own is None else own
+
+    def judge(
+        self, answers: np.ndarray, *, units: int, also: Iterable[str] = ()
+    ) -> dict[str, Measurement]:
+        """All metrics that suit a split's answers, and those of libraries, with their intervals."""
+        names = dict.fromkeys([*self.suited(answers), *also])
         return {name: self.row(name, answers, units=units).measured() for name in names}
 
     def score(self, metric: str, answers: np.ndarray, *, units: int) -> float:
@@ -82,6 +92,7 @@ class LanguageModeling(Task):
     """Predict each token from those before it."""
 
     kind: Literal["language-modeling"] = "language-modeling"
+    ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over the vocabulary, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {
@@ -135,16 +146,17 @@ class Classification(Task):
     """Name the class of a sample."""
 
     kind: Literal["classification"] = "classification"
+    ranges: ClassVar[dict[str, str]] = {"label_smoothing": "0:0.3"}
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target's probability spread over all classes, 0 <= s < 1."""
     metrics: ClassVar[dict[str, bool]] = {
         "accuracy": True,
-        "balanced_accuracy": True,
         "f1_macro": True,
-        "top_5": True,
         "loss": False,
+        "balanced_accuracy": True,
         "brier": False,
         "ece": False,
+        "top_5": True,
     }
 
     @property
@@ -214,7 +226,8 @@ class Classification(Task):
                 sure = answers[:, 3:].max(1).astype(np.float64)
                 return Sampled((sure, predicted == true), metrics.ece)
             case _:
-                raise KeyError(metric)
+                columns = (true, predicted, self.probabilities(answers))
+                return borrowed.metric(metric, self.kind, columns)
 
 
 @final
@@ -226,8 +239,8 @@ class Regression(Task):
         "r2": True,
         "rmse": False,
         "mae": False,
-        "median_absolute_error": False,
         "loss": False,
+        "median_absolute_error": False,
     }
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -257,7 +270,7 @@ class Regression(Task):
             case "loss":
                 return Sampled((np.square(missed).mean(1),), metrics.mean)
             case _:
-                raise KeyError(metric)
+                return borrowed.metric(metric, self.kind, (true, predicted))
 
 
 def _summed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

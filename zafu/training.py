@@ -14,7 +14,7 @@ from time import perf_counter
 
 from zafu import loop
 from zafu.errors import Interrupted
-from zafu.judge import answers, unless_stopped, verdict
+from zafu.judge import answers, glance, unless_stopped
 from zafu.loop import Step
 from zafu.parallel import counting
 from zafu.parallel.pace import paced
@@ -112,7 +112,7 @@ def evaluate(session: Session) -> Iterator[Judged]:
         )
     if found is None:
         return
-    scores = verdict(task, session.validation, found)
+    scores = glance(task, session.validation, found, recipe.metric)
     state.pending = False
     log(session)
     session.metrics.append(
@@ -135,7 +135,7 @@ def decide(session: Session, value: float) -> None:
     """Note whether this is the best evaluation so far, and whether patience is at its end."""
     state, recipe = session.state, session.run.recipe
     patience = recipe.fit.early_stopping
-    sign = 1 if recipe.task.metrics[recipe.metric] else -1
+    sign = 1 if recipe.higher_is_better else -1
     margin = patience.min_delta if patience else 0.0
     if state.best_value is None or sign * (value - state.best_value) > margin:
         state.best_step, state.best_value, state.stale = session.step, value, 0
@@ -161,6 +161,8 @@ def evaluation_due(session: Session, step: Step) -> bool:
 def save_due(session: Session) -> bool:
     """Whether a checkpoint is written after this step; weights do not depend on it."""
     every = session.run.recipe.fit.save_every
+    if session.step in session.ends:
+        return True
     if every:
         return session.step % every == 0
     spread = session.objective.spread

@@ -79,6 +79,14 @@ class Cost:
         )
 
 
+class Made(NamedTuple):
+    """A trial's model where it stands."""
+
+    objective: Objective
+    update: Update
+    progress: Progress
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a trial says."""
@@ -112,7 +120,7 @@ class Best:
         patience = recipe.fit.early_stopping
         if patience is None:
             return False
-        sign = 1 if recipe.task.metrics[recipe.metric] else -1
+        sign = 1 if recipe.higher_is_better else -1
         if self.value is None or sign * (value - self.value) > patience.min_delta:
             self.value, self.weights, self.stale = value, weights(), 0
         else:
@@ -122,6 +130,11 @@ class Best:
 
 def outcome(trial: Trial, stopped: Callable[[], str] = lambda: "") -> Outcome:
     """Train, and judge; raises Interrupted as soon as `stopped` names a signal."""
+    return trained(trial, ready(trial), stopped)
+
+
+def ready(trial: Trial) -> Made:
+    """A trial's model where it begins, what updates it, and how far that is."""
     recipe, data = trial.recipe, trial.data
     signature = Signature.parse(read_json(data / "signature.json"))
     model, update, spread = build(recipe, signature)
@@ -129,15 +142,13 @@ def outcome(trial: Trial, stopped: Callable[[], str] = lambda: "") -> Outcome:
     device = next(model.parameters()).device
     read = reading.training(recipe, data / "recipe.yaml", data, device=device)
     objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
-    return trained(trial, objective, update, stopped)
+    return Made(objective, update, begun(trial, objective, update))
 
 
-def trained(
-    trial: Trial, objective: Objective, update: Update, stopped: Callable[[], str]
-) -> Outcome:
-    """Carry an objective as far as a trial says, and judge it."""
+def trained(trial: Trial, made: Made, stopped: Callable[[], str]) -> Outcome:
+    """Carry a model as far as a trial says, and judge it."""
+    objective, update, progress = made
     recipe, model = trial.recipe, objective.model
-    progress = begun(trial, objective, update)
     start, best, curve = replace(progress), Best(), list[Point]()
     validation = recipe.data.open(trial.data, "validation")
     size, total = budget(objective)
@@ -199,6 +210,16 @@ def last_sample(until: float, *, size: int, total: int) -> int:
     """Samples after which a share of a budget is spent, in whole steps of `size`."""
     whole = int(until * total // size) * size
     return min(whole if whole >= until * total else whole + size, total)
+
+
+def length(trial: Trial) -> int:
+    """The steps of a trial."""
+    fit, split = trial.recipe.fit, trial.recipe.data.open(trial.data, "train")
+    size, total = loop.budget(split, fit)
+    if total is None:
+        raise ValueError("expected a budget in samples, epochs, steps or tokens, found seconds")
+    done = trial.begin.progress.samples if trial.begin else 0
+    return max(0, -(-(last_sample(trial.until, size=size, total=total) - done) // size))
 
 
 def wanted(trial: Trial, *, size: int, total: int) -> frozenset[int]:

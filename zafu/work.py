@@ -60,7 +60,7 @@ class Pool:
             yield from Inline().run(do, jobs)
             return
         pool = ProcessPoolExecutor(
-            self.workers, get_context("spawn"), initializer=_begin, initargs=(self.plugins,)
+            self.workers, get_context("spawn"), initializer=begin, initargs=(self.plugins,)
         )
         waiting: set[Future[Path]] = set()
         rest = iter(jobs)
@@ -130,8 +130,8 @@ def whole(do: Do[P], piece: P, folder: Path) -> Path:
     return folder
 
 
-def _begin(plugin_files: tuple[str, ...]) -> None:
-    """In a new process, before libraries are loaded: as many threads as processes is enough."""
+def begin(plugin_files: tuple[str, ...]) -> None:
+    """In a new process of a pool, before libraries are loaded: it has one thread for itself."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     os.environ |= {"POLARS_MAX_THREADS": "1", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -140,7 +140,8 @@ def test_the_format_of_a_file_does_not_matter(tmp_path: Path, suffix: str) -> No
     other = prepared(tmp_path / "b", parse(write(rows, tmp_path / f"rows.{suffix}"), **settings))
 
     for file in (p.relative_to(csv) for p in csv.rglob("*") if p.is_file()):
-        assert (other / file).read_bytes() == (csv / file).read_bytes()
+        if file.name != "names.arrow":  # they name the file
+            assert (other / file).read_bytes() == (csv / file).read_bytes()
 
 
 def test_a_table_in_several_files_is_one_table(tmp_path: Path) -> None:

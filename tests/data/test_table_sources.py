@@ -33,7 +33,7 @@ def prepared(folder: Path, data: Table, task: str = "classification") -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "names.arrow")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -73,6 +73,17 @@ def test_transformers_answers_as_the_model_does(run: Run, tmp_path: Path) -> Non
     assert config["eos_token_id"] == tokenizer.eos_token_id == encoder.load(run.model).end
 
 
+@pytest.mark.parametrize("more", [{"tied": True}, {"tied": False, "qk_norm": True}], ids=str)
+def test_a_model_with_the_settings_of_a_narrow_one_is_an_ordinary_llama(
+    tmp_path: Path, more: dict[str, bool]
+) -> None:
+    """What follows the width is in the weights, and nothing in the forward pass."""
+    model = {**RECIPE["model"], **more, "transfer": {"width": 4}}
+    wide = zafu.train(Recipe.parse({**RECIPE, "model": model}), runs=tmp_path)
+
+    assert hub.export(wide, tmp_path / "hub").difference <= 1e-6
+
+
 def test_weights_are_cut_into_files_of_a_limited_size(run: Run, tmp_path: Path) -> None:
     found = hub.export(run, tmp_path / "hub", largest=10_000)
 

@@ -5,7 +5,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from zafu.errors import RecipeError
-from zafu.optim.schedules import WSD, Constant, Cosine, Linear, Schedule
+from zafu.optim.schedules import WSD, Constant, Cosine, Cyclic, Linear, Schedule
 
 
 def torchs(build: object, steps: int) -> list[float]:
@@ -28,6 +28,21 @@ def test_cosine_is_torchs(floor: float) -> None:
     peer = torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, 50, eta_min=floor), 50)
 
     assert ours(Cosine(floor=floor), 50) == pytest.approx(peer, abs=1e-12)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.1])
+def test_cycles_are_torchs_warm_restarts(floor: float) -> None:
+    peer = torchs(lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 10, eta_min=floor), 50)
+
+    found = ours(Cyclic(cycles=5, floor=floor), 50)
+
+    assert found == pytest.approx(peer, abs=1e-12)
+    assert Cyclic(cycles=5, floor=floor).factor(1.0) == pytest.approx(floor)
+
+
+def test_cycles_end_evenly_behind_the_warm_up() -> None:
+    assert Cyclic(cycles=4, warmup=0.2).ends() == pytest.approx([0.4, 0.6, 0.8, 1.0])
+    assert Cosine().ends() == ()
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.1])

@@ -45,6 +45,7 @@ DATA: dict[str, dict[str, Any]] = {
 }
 TASKS = {"digits": "classification", "wine": "classification", "diabetes": "regression"}
 RATES = {"sgd": 0.05, "adafactor": 1e-2, "muon": 1e-2}
+COUPLED = {"adam", "rmsprop", "adagrad"}  # whose decay is a part of the gradient
 
 
 def some(draw: Any, *values: Any) -> Any:
@@ -61,7 +62,8 @@ def a_model(draw: Any, data: str, *, deep: int, wide: int) -> dict[str, Any]:
         more = {"kv_heads": some(draw, *divisors or [1]), "hidden": some(draw, 13, 20) * wide}
         flags = {name: draw(st.booleans()) for name in ("tied", "qk_norm")}
         attend = some(draw, *["window"] * 5, "document")
-        return {"kind": "decoder", "attend": attend, **blocks, **more, **flags}
+        narrow = some(draw, *[{}] * 3, {"transfer": {"width": 2 * heads}})
+        return {"kind": "decoder", "attend": attend, **blocks, **more, **flags, **narrow}
     if data != "digits":
         return {
             "kind": "mlp",
@@ -81,6 +83,8 @@ def a_model(draw: Any, data: str, *, deep: int, wide: int) -> dict[str, Any]:
 def an_optimizer(draw: Any, model: dict[str, Any]) -> dict[str, Any]:
     kind = some(draw, "sgd", "sgd", "sgd", *KINDS)
     chosen = {"kind": kind, "lr": RATES.get(kind, 1e-3), "weight_decay": some(draw, 0.0, 0.1)}
+    if "transfer" in model and kind in COUPLED:
+        chosen["weight_decay"] = 0.0
     if kind == "sgd":
         chosen["momentum"] = some(draw, 0.0, 0.9)
     frozen = {

@@ -108,9 +108,11 @@ def spread(
     known: dict[str, tuple[Path, Trace]] = {}  # not compiled, which is no part of what is learned
     made: dict[str, Found] = {}
 
-    def found(layout: dict[str, Any], **fit: Any) -> Found:
+    def found(layout: dict[str, Any], base: int | None = None, **fit: Any) -> Found:
         alone = {**RECIPE, "fit": {**RECIPE["fit"], **fit}}
-        eager = {**RECIPE, "fit": {**alone["fit"], "compile": False}}
+        if base:
+            alone["model"] = {**RECIPE["model"], "transfer": {"width": base}}
+        eager = {**alone, "fit": {**alone["fit"], "compile": False}}
         if (text := json.dumps(eager)) not in known:
             recipe = Recipe.parse(eager)
             data = prepared(recipe, tmp_path_factory.getbasetemp())
@@ -148,6 +150,14 @@ def test_all_that_a_recipe_adds_to_a_step_is_as_on_one_process(
 
     near(found)
     assert any(d.what == "shipped" for d in found.worst)
+
+
+@pytest.mark.parametrize("layout", [ZERO_1, *CROSSED], ids=json.dumps)
+def test_weights_that_follow_their_width_move_as_on_one_process(
+    spread: Callable[..., Found], layout: dict[str, Any]
+) -> None:
+    """With learning rates and decays of their own, penalties too; the last norm holds 1 / m."""
+    near(spread(layout, base=4, micro_batch=smallest(layout)))
 
 
 ONCE = [DATA, ZERO_1, TENSOR, CONTEXT, PIPELINE, CROSSED[1]]

@@ -58,7 +58,7 @@ LEAF = (
 ANY = st.recursive(
     LEAF, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x), max_leaves=8
 )
-FILES = ("environment", "status", "prepare", "evaluation", "samples", "model/card")
+FILES = ("environment", "status", "prepare", "evaluation", "fusion", "samples", "model/card")
 
 
 class Tree(HTMLParser):
@@ -222,6 +222,26 @@ def changed(value: Any, data: st.DataObject) -> Any:
     return new
 
 
+def judged(text: str, scores: dict[str, Any]) -> dict[str, Any]:
+    """What an evaluation says beside its scores."""
+    one = next(iter(scores.values()))
+    share = {"value": 0.5, "n": 4, "low": 0.2, "high": 0.8, "how": text}
+    bins = [{"low": 0.4, "high": 0.5, "confidence": 0.45, "accuracy": share}]
+    sure = {"scores": {"ece": one, "brier": one, "loss": one}, "bins": bins}
+    parts = [{"name": text, "score": one, "worse": mark} for mark in ("shown", "uncorrected", text)]
+    curve = [[0.0, 0.5, 1.0], [0.0, 0.7, 1.0]]
+    return {
+        "calibration": {"temperature": 0.7, "split": text, "n": 9, "before": sure, "after": sure},
+        "slices": {text: {"metric": text, "higher_is_better": False, "all": 0.5, "parts": parts}},
+        "curves": [
+            {"label": text, "roc_auc": 0.6, "average_precision": 0.5, "positives": 2}
+            | {"roc": curve, "precision_recall": curve}
+        ],
+        "numbers": {"name": text, "samples": 9, "true": [1.0, 2.5], "predicted": [1.5, 2.0]},
+        "higher": {text: True},
+    }
+
+
 def outline(tree: Tree) -> Counter[str]:
     """How often each tag occurs that does not depend on the length of a text."""
     pieces = {"span", "text", "title"}  # of the tinted recipe; of labels that fit or not
@@ -247,6 +267,8 @@ def run_of(run: Path, text: str) -> None:
     (run / "model").mkdir(parents=True)
     one = {"value": 0.5, "unit": text, "n": 9, "low": 0.4, "high": 0.6, "how": text}
     scores = {"loss": one, text: one}
+    cost = {"parameters": 7, "bytes": 28, "latency": {"1": one, "32": one}}
+    member = {"name": text, "kind": text, "weight": 0.5, "scores": scores, "cost": cost}
     whole = text.encode(errors="replace").decode()  # a recipe with half a letter is refused
     recipe = {"task": {"kind": whole}, "data": {"kind": whole, "files": whole}, "seed": whole}
     files = {
@@ -263,6 +285,19 @@ def run_of(run: Path, text: str) -> None:
             "scores": scores,
             "baselines": {text: scores},
             "confusion": {"labels": [text, text], "counts": [[3, 1], [2, 4]]},
+            **judged(text, scores),
+        },
+        "fusion": {
+            "how": text,
+            "means": text,
+            "metric": "loss",
+            "best": text,
+            "verdict": "better",
+            "effect": {"size": one, "p": 0.1},
+            "members": [member, member],
+            "fused": member,
+            "diversity": {"measure": text, "pairs": [[0, 0.5], [0.5, 0]], "any_right": one},
+            "notes": [text],
         },
         "samples": [
             {"prompt": text, "text": text},

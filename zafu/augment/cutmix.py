@@ -22,6 +22,7 @@ class CutMix(Augmentation):
     """A rectangle of a partner in a picture, targets mixed by area."""
 
     kind: Literal["cutmix"] = "cutmix"
+    ranges: ClassVar[dict[str, str]] = {"alpha": "log:0.1:4"}
     alpha: float = Field(default=1.0, ge=0.05, le=32)
     """Strength, 0.05 to 32: the area kept is drawn from Beta(alpha, alpha); 1 is uniform."""
     takes: ClassVar[frozenset[str]] = IMAGES

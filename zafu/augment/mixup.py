@@ -23,6 +23,7 @@ class MixUp(Augmentation):
     """Convex sums of two samples and of their targets."""
 
     kind: Literal["mixup"] = "mixup"
+    ranges: ClassVar[dict[str, str]] = {"alpha": "log:0.1:4"}
     alpha: float = Field(default=0.2, ge=0.05, le=32)
     """Strength, 0.05 to 32: a share is drawn from Beta(alpha, alpha); 1 is uniform."""
     takes: ClassVar[frozenset[str]] = IMAGES | COLUMNS

@@ -12,6 +12,7 @@ from zafu.optim.contract import Optimizer
 from zafu.optim.penalties import Penalty
 from zafu.optim.rate import LearningRate
 from zafu.optim.schedules import Schedule
+from zafu.search.contract import Search
 from zafu.spec import Family
 from zafu.task import Task
 from zafu.tokenizers.contract import Tokenizer
@@ -35,5 +36,6 @@ FAMILIES: dict[str, type[Family]] = {
     "penalties": Penalty,
     "averages": Average,
     "baselines": Baseline,
+    "searches": Search,
     "trackers": Tracker,
 }

@@ -22,6 +22,7 @@ from zafu.units import Count, Seconds
 
 SECONDS_BETWEEN_DRAWS = 0.1
 BAR = 24  # characters
+MOST = 4  # metrics in a line
 WORTH_SAYING = 0.01  # share of the time that was spent waiting for data
 
 
@@ -107,7 +108,8 @@ def _began(event: Began) -> str:
 
 
 def _judged(event: Judged) -> str:
-    scores = "  ".join(f"{name} {score.value:.4g}" for name, score in event.scores.items())
+    first = list(event.scores.items())[:MOST]
+    scores = "  ".join(f"{name} {score.value:.4g}" for name, score in first)
     return f"  step {event.step:>6,}  {event.split:10} {scores}"
 
 

@@ -5,20 +5,18 @@ signature.json    what a model must know
 prepare.json      samples in, samples out, and why some were dropped
 transform/        what was fitted on the training split and travels with the model
 train/ validation/ test/    NAME.npy
-train/ids.json    where each training sample came from, in the order of the arrays
 ```
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from zafu.artifact import write_json, write_text
+from zafu.artifact import write_json
 from zafu.batch import Batch, Portion
 from zafu.data.contract import SPLITS
 from zafu.errors import Damaged, DataError
@@ -32,11 +30,6 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
-
-
-def write_ids(folder: Path, ids: Sequence[str]) -> None:
-    """Write where each sample of a split came from, as `data.keep` names it, into `ids.json`."""
-    write_text(folder / "ids.json", json.dumps(list(ids), ensure_ascii=False) + "\n")
 
 
 def new_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.ndarray:

@@ -22,6 +22,7 @@ from zafu.spec import Spec, did_you_mean, show
 if TYPE_CHECKING:
     import polars as pl
 
+    from zafu.data.frame import Frame
     from zafu.signature import Columns
 
 ABSENT = -100  # the class of a row whose target is not known; for numbers it is nan
@@ -220,6 +221,27 @@ def enlarged(
         np.concatenate([rows.targets, new.targets]),
     )
     return enlarged, {labels[label]: number for label, number in wanted.items()}
+
+
+def faults_of_targets(target: Target, table: Frame) -> list[str]:
+    """The first row without a target, and the first with a class that training had not."""
+    column = table.rows[target.name]
+    where = f"column {target.name!r}: expected"
+    kind = f"one of the {len(target.labels)} classes" if target.labels else "a number"
+    none = column.is_null().arg_true().to_list()
+    faults = [f"{table.place(at)}, {where} {kind}, found nothing{_more(none)}" for at in none[:1]]
+    texts = column.drop_nulls().cast(str) if target.labels else column[:0]
+    strange = texts.filter(~texts.is_in(target.labels)).to_list() if len(texts) else []
+    for text in strange[:1]:
+        at = (column.cast(str) == text).fill_null(False).arg_true()[0]
+        hint = did_you_mean(text, target.labels) or f"such as {target.labels[0]!r}"
+        found = f"found {show(text)}{_more(strange)}; {hint}"
+        faults.append(f"{table.place(at)}, {where} {kind}, {found}")
+    return faults
+
+
+def _more(rows: Sequence[object]) -> str:
+    return f" and {len(rows) - 1} more" if len(rows) > 1 else ""
 
 
 def _ordered(column: pl.Series) -> tuple[str, ...]:

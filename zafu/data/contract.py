@@ -7,13 +7,14 @@ and must travel with the model: tokenizer, statistics, names) and the arrays of 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from zafu.errors import Fault
+from zafu.data.fold import Fold
+from zafu.errors import Fault, Refused
 from zafu.signature import Signature
 from zafu.spec import Family, Spec
 
@@ -24,15 +25,21 @@ if TYPE_CHECKING:
     from zafu.work import Work
 
 SPLITS = ("train", "validation", "test")
+Share = Annotated[float, Field(ge=0, lt=1)]
+Held = Annotated[
+    Annotated[Share, Tag("a share")] | Annotated[Fold, Tag("a fold")],
+    Discriminator(lambda given: "a fold" if isinstance(given, (Mapping, Fold)) else "a share"),
+]  # told apart by form, so that the faults are those of what was meant
 
 
 class Shares(Spec):
     """How samples (documents, rows or pictures) are dealt out, before anything is fitted."""
 
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the samples that choose (early stopping, tuning), 0 to 1."""
-    test: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the samples that judge at the end, 0 to 1."""
+    validation: Held = 0.1
+    """Share of the samples that choose (early stopping, tuning), 0 to 1; or a fold of what the test
+    leaves: {fold: 0, of: 4}. Beside a fold as test, a share of what that leaves."""
+    test: Held = 0.1
+    """Share of the samples that judge at the end, 0 to 1; or a fold of all: {fold: 0, of: 5}."""
     by: Literal["content", "random", "group", "time", "given"] = "content"
     """What keeps samples together: content deals equal ones to one split; group those with the
     same value in `column`; time puts the newest by `column` into the test; given reads the split's
@@ -48,8 +55,9 @@ class Shares(Spec):
 
     def check(self) -> Iterable[Fault]:
         """Something must be left to train on; a column exactly where one is read."""
-        if self.validation + self.test >= 1:
-            yield Fault("", "validation + test < 1", f"{self.validation + self.test:g}")
+        shares = [held for held in (self.validation, self.test) if not isinstance(held, Fold)]
+        if sum(shares) >= 1:
+            yield Fault("", "validation + test < 1", f"{sum(shares):g}")
         reads = self.by in ("group", "time", "given")
         if reads and self.column is None:
             yield Fault("column", f"the column to split by {self.by}", "nothing")
@@ -57,6 +65,25 @@ class Shares(Spec):
             yield Fault("column", f"nothing, as {self.by} reads no column", self.column)
         if self.stratify and self.by in ("time", "given"):
             yield Fault("stratify", f"false for a split by {self.by}", "true")
+        for name, held in (("validation", self.validation), ("test", self.test)):
+            if isinstance(held, Fold):
+                yield from self._faults_of_fold(name, held)
+
+    def _faults_of_fold(self, name: str, fold: Fold) -> Iterable[Fault]:
+        """What a fold says that the way of dealing does not bear out."""
+        one = self.by in ("time", "given") and not fold.dealt_elsewhere
+        if one and fold.repeat:
+            expected = f"0, as there is one partition by {self.by}"
+            yield Fault(f"{name}.repeat", expected, str(fold.repeat))
+        if fold.gap and self.by != "time":
+            yield Fault(f"{name}.gap", f"0, as a split by {self.by} has no order", str(fold.gap))
+        if fold.dealt_elsewhere and self.stratify:
+            yield Fault("stratify", "false, as a splitter deals", "true")
+        if fold.dealt_elsewhere and self.by == "given":
+            yield Fault("by", "another way than given, as a splitter deals", "given")
+        if self.by == "given" and name == "validation" and not isinstance(self.test, Fold):
+            expected = "a share, as the column names splits; or test as a fold too"
+            yield Fault("validation", expected, f"fold {fold.fold} of {fold.of}")
 
 
 class Leaks(Spec):
@@ -111,6 +138,14 @@ class Split(Protocol):
         ...
 
 
+class Labelled(NamedTuple):
+    """Samples of a file of one's own, whose targets are known."""
+
+    split: Split
+    names: Sequence[str]  # of each sample
+    columns: Mapping[str, np.ndarray] = {}
+
+
 class Data(Family):
     """Where samples come from and how they become tensors."""
 
@@ -157,6 +192,20 @@ class Data(Family):
 
         Absent targets are -100 for classes and tokens, nan for numbers.
         """
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """New samples with their targets, by what was fitted; nothing is fitted again.
+
+        Raises DataError that names file, row and column where a target is absent or unknown.
+        """
+        raise Refused(f"data of kind {self.kind}: reads no targets from a file")
+
+    def raw_columns(self, folder: Path, split: str) -> Mapping[str, np.ndarray]:
+        """Values of a held-out split as they were read, `(samples,)` by column, where it has any.
+
+        Float64 with nan, or texts with None, for what is missing.
+        """
+        return {}
 
     def documents(self, folder: Path) -> Callable[[str], Iterator[bytes]] | None:
         """A function from a split's name to its raw documents, for text; None for other data."""

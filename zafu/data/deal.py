@@ -10,6 +10,8 @@ Stratified, what has several classes or is much of one (groups, clusters) is dea
 split whose classes want it most, as scikit-learn's StratifiedGroupKFold does; then the hash ranks
 the others within each class. By time and as given, each sample goes where its value says, whatever
 belongs to it: `leaks.py` tells what that parts.
+
+Where the test is a fold it is dealt first (`folds.py`), then validation from what it leaves.
 """
 
 from __future__ import annotations
@@ -19,19 +21,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zafu.data import folds
+from zafu.data.chance import Pool, filled, greedy, of_texts, texts, there, together, units
 from zafu.data.contract import SPLITS
-from zafu.data.duplicates import components, first_of
 from zafu.data.files import refuse
+from zafu.data.fold import Fold
 from zafu.data.instants import instants, named
 from zafu.errors import DataError
-from zafu.hashing import fingerprint, key, mix
+from zafu.hashing import mix
 from zafu.spec import show
 
 if TYPE_CHECKING:
     from zafu.data.contract import Shares
 
 _SHOWN = 5  # values that an error names
-_FINE = 1000  # units of at most such a part of their class are dealt by rank
+_AGAIN = 1  # tells the chance of a validation share from that of the fold before it
 _SPELLINGS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val", "dev"), "validation"
 )
@@ -51,49 +55,80 @@ def deal(
 
     `keys` `(n,)` are the values of `shares.column`, numbers or text, missing ones nan, None or "";
     for a random split ids, without which the position is the id. `classes` `(n,)` are read where it
-    is stratified. `clusters` `(n,)` label samples that content, random and group keep together.
-    Raises DataError if a value cannot be used or a split that has a share would be empty; `what`
-    names the samples.
+    is stratified, and by splitters. `clusters` `(n,)` label samples that content, random and group
+    keep together. Only folds by time and of splitters may leave samples out. Raises DataError if a
+    value cannot be used or a split that has a share would be empty; `what` names the samples.
     """
-    wanted = _wanted(shares)
-    if shares.by == "time":
-        dealt = _by_time(instants(_needed(keys, shares), what), shares)
-    elif shares.by == "given":
-        dealt = _as_given(_needed(keys, shares), wanted, what)
-        dealt = _completed(dealt, _chance(prints, seed), wanted)
+    if shares.stratify and classes is None:
+        raise DataError("data.split.stratify: expected samples with classes, found none")
+    prints, keys = _deciding(prints, shares, keys, clusters, what=what)
+    pool = Pool(what, prints, keys, classes)
+    validation, test = shares.validation, shares.test
+    if isinstance(validation, Fold) or isinstance(test, Fold):
+        dealt = _in_turn(pool, shares, seed)
     else:
-        prints = _deciding(prints, shares, keys, what)
-        prints = _together(prints, clusters)
-        chance = _chance(prints, seed)
-        if not shares.stratify:
-            dealt = _by_chance(chance, shares)
-        elif classes is None:
-            raise DataError("data.split.stratify: expected samples with classes, found none")
-        else:
-            dealt = _by_class(chance, classes, wanted, what)
+        dealt = _by_shares(pool, shares, _wanted(validation, test), seed)
+    held = {"validation": validation, "test": test}
     kinds = "different" if shares.by == "content" and clusters is None else "that may part"
     refuse(
         f"{len(prints)} {what} ({len(np.unique(prints))} {kinds}) leave none for the {split} "
         f"split: expected more {what}, or other shares in data.split"
         for split in SPLITS
-        if wanted[split] and not len(dealt[split])
+        if held.get(split, 1) and not len(dealt[split])
     )
     return dealt
 
 
-def texts(values: np.ndarray) -> list[str]:
-    """Each value as text, "" if it is missing (nan, NaT, None, or blank)."""
-    if values.dtype.kind == "f":
-        return ["" if value != value else str(value) for value in values.tolist()]
-    plain = values.astype(str) if values.dtype.kind == "M" else values
-    found = ["" if value is None else str(value).strip() for value in plain.tolist()]
-    return ["" if value in ("nan", "NaT") else value for value in found]
+def _by_shares(
+    pool: Pool, shares: Shares, wanted: dict[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """All splits at once, where none is a fold."""
+    if shares.by == "time":
+        return _by_time(there(pool.keys), wanted)
+    chance = pool.chance(seed)
+    if shares.by == "given":
+        return _completed(_as_given(there(pool.keys), wanted, pool.what), chance, wanted)
+    if shares.stratify:
+        return _by_class(chance, there(pool.classes), wanted, pool.what)
+    return _by_chance(chance, wanted)
 
 
-def _wanted(shares: Shares) -> dict[str, float]:
+def _in_turn(pool: Pool, shares: Shares, seed: int) -> dict[str, np.ndarray]:
+    """The test, then validation from what it leaves; one of them at least is a fold."""
+    repeat = 0
+    if isinstance(shares.test, Fold):
+        repeat = shares.test.repeat
+        rest, test = folds.parted(pool, shares.test, shares, seed=seed)
+    else:
+        alone = _by_shares(pool, shares, _wanted(0.0, shares.test), seed)
+        rest, test = alone["train"], alone["test"]
+    left = pool.at(rest)
+    if isinstance(shares.validation, Fold):
+        train, validation = folds.parted(left, shares.validation, shares, seed=seed)
+    else:
+        wanted = _wanted(shares.validation, 0.0)
+        dealt = _of_rest(left, shares, wanted, (seed, repeat, _AGAIN))
+        train, validation = dealt["train"], dealt["validation"]
+    return {"train": rest[train], "validation": rest[validation], "test": test}
+
+
+def _of_rest(
+    left: Pool, shares: Shares, wanted: dict[str, float], seeds: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """A validation split of what a test fold leaves; its size is exact, as the fold's is."""
+    if not wanted["validation"]:
+        return {"train": np.arange(len(left.prints)), "validation": np.arange(0)}
+    if shares.by == "time":
+        return _by_time(there(left.keys), wanted)
+    chance = left.chance(*seeds)
+    if shares.stratify:
+        return _by_class(chance, there(left.classes), wanted, left.what)
+    return _by_rank(chance, wanted)
+
+
+def _wanted(validation: float, test: float) -> dict[str, float]:
     """The share of each split; that of training is above 0."""
-    held = shares.validation + shares.test
-    return dict(zip(SPLITS, (1 - held, shares.validation, shares.test), strict=True))
+    return dict(zip(SPLITS, (1 - (validation + test), validation, test), strict=True))
 
 
 def _needed(keys: np.ndarray | None, shares: Shares) -> np.ndarray:
@@ -105,92 +140,68 @@ def _needed(keys: np.ndarray | None, shares: Shares) -> np.ndarray:
     return keys
 
 
-def _deciding(prints: np.ndarray, shares: Shares, keys: np.ndarray | None, what: str) -> np.ndarray:
-    """The fingerprints `(n,)` by whose hash samples are dealt."""
-    if shares.by == "content":
-        return prints
+def _deciding(
+    prints: np.ndarray,
+    shares: Shares,
+    keys: np.ndarray | None,
+    clusters: np.ndarray | None,
+    *,
+    what: str,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The fingerprints `(n,)` by whose hash samples are dealt, and the values that are read."""
+    if shares.by == "time":
+        return prints, instants(_needed(keys, shares), what)
+    if shares.by == "given":
+        return prints, _needed(keys, shares)
     if shares.by == "random" and keys is None:
-        return mix(np.arange(len(prints), dtype=np.uint64))
-    values = texts(_needed(keys, shares))
-    missing = np.flatnonzero([not value for value in values])
-    if len(missing):
-        column = f"data.split.column {show(shares.column)}"
-        raise DataError(f"{column}: expected a value, found none in {named(missing, what)}")
-    known = {value: fingerprint(value.encode()) for value in dict.fromkeys(values)}
-    return np.array([known[value] for value in values], np.uint64)
+        prints = mix(np.arange(len(prints), dtype=np.uint64))
+    elif shares.by != "content":
+        prints = of_texts(filled(_needed(keys, shares), shares.column, what))
+    return together(prints, clusters), keys
 
 
-def _together(prints: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
-    """The fingerprints, the smallest of all for samples that a cluster or a fingerprint joins."""
-    if clusters is None:
-        return prints
-    places = np.arange(len(prints))
-    joined = [np.stack([first_of(labels), places], axis=1) for labels in (prints, clusters)]
-    unit = components(len(prints), np.concatenate(joined))
-    least = prints.copy()
-    np.minimum.at(least, unit, prints)
-    return least[unit]
-
-
-def _by_chance(chance: np.ndarray, shares: Shares) -> dict[str, np.ndarray]:
+def _by_chance(chance: np.ndarray, wanted: dict[str, float]) -> dict[str, np.ndarray]:
     """Each sample by its own number in [0, 1), or by its rank if a split would be empty."""
-    dealt = _below(chance, shares.test, shares.test + shares.validation)
-    wanted = _wanted(shares)
+    test, validation = wanted["test"], wanted["validation"]
+    dealt = _below(chance, test, test + validation)
     if any(wanted[split] and not len(dealt[split]) for split in SPLITS):
-        different, ranks = np.unique(chance, return_inverse=True)
-        test, validation = (
-            _at_least_one(s, len(different)) for s in (shares.test, shares.validation)
-        )
-        dealt = _below(ranks, test, test + validation)
+        return _by_rank(chance, wanted)
     return dealt
+
+
+def _by_rank(chance: np.ndarray, wanted: dict[str, float]) -> dict[str, np.ndarray]:
+    """Each sample by the rank of its number; a split that has a share gets at least one."""
+    different, ranks = np.unique(chance, return_inverse=True)
+    test, validation = (
+        _at_least_one(wanted[split], len(different)) for split in ("test", "validation")
+    )
+    return _below(ranks, test, test + validation)
 
 
 def _by_class(
     chance: np.ndarray, classes: np.ndarray, wanted: dict[str, float], what: str
 ) -> dict[str, np.ndarray]:
     """Each class by its shares: exactly where no unit has two classes, else as near as may be."""
-    different, unit = np.unique(chance, return_inverse=True)  # units in the order of their chance
-    names, label = np.unique(np.asarray(texts(classes)), return_inverse=True)
-    counts = np.zeros((len(different), len(names)), np.int64)
-    np.add.at(counts, (unit, label), 1)
+    known = units(chance, classes)
     splits = [split for split in SPLITS if wanted[split]]
-    units = (counts > 0).sum(axis=0)
+    many = (known.counts > 0).sum(axis=0).tolist()
     refuse(
         f"class {name!r} has {count} different {what}, expected at least {len(splits)} to stand in "
         f"{', '.join(splits)}: add some, remove the class, or set data.split.stratify=false"
-        for name, count in zip(names.tolist(), units.tolist(), strict=True)
+        for name, count in zip(known.names, many, strict=True)
         if count < len(splits)
     )
-    place = np.full(len(counts), -1)
-    target = np.outer(list(wanted.values()), counts.sum(axis=0))  # (splits, classes)
+    place = np.full(len(known.counts), -1)
+    target = np.outer(list(wanted.values()), known.counts.sum(axis=0))  # (splits, classes)
     have = np.zeros_like(target)
-    coarse = (counts > 1) & (counts * _FINE > counts.sum(axis=0))
-    single = np.flatnonzero(((counts > 0).sum(axis=1) > 1) | coarse.any(axis=1))
-    place[single] = _greedy(counts[single], target, have)
-    for index, size in enumerate(counts.T):
+    place[known.single] = greedy(known.counts[known.single], target, have)
+    for index, size in enumerate(known.counts.T):
         pure = np.flatnonzero((size > 0) & (place < 0))
         if len(pure):
             place[pure] = _ranked(
                 size[pure], np.maximum(target - have, 0)[:, index], have[:, index]
             )
-    return {split: np.flatnonzero(place[unit] == i) for i, split in enumerate(SPLITS)}
-
-
-def _greedy(counts: np.ndarray, target: np.ndarray, have: np.ndarray) -> np.ndarray:
-    """The split's index `(units,)`: where a unit brings the classes nearest to their target.
-
-    The largest units come first, equal ones in the order of their hash. In place, `have` grows.
-    """
-    weight = np.divide(1, target, out=np.full_like(target, np.inf), where=target > 0)
-    place = np.zeros(len(counts), np.int64)
-    for index in np.argsort(-counts.sum(axis=1), kind="stable").tolist():
-        some = np.flatnonzero(counts[index])
-        more = counts[index, some]
-        gap = 2 * (have[:, some] - target[:, some]) * more + more**2
-        best = int((gap * weight[:, some]).sum(axis=1).argmin())
-        have[best, some] += more
-        place[index] = best
-    return place
+    return {split: np.flatnonzero(place[known.of] == i) for i, split in enumerate(SPLITS)}
 
 
 def _ranked(sizes: np.ndarray, missing: np.ndarray, have: np.ndarray) -> np.ndarray:
@@ -213,12 +224,12 @@ def _ranked(sizes: np.ndarray, missing: np.ndarray, have: np.ndarray) -> np.ndar
     return np.where(ranks < few, 2, np.where(ranks < more, 1, 0))
 
 
-def _by_time(when: np.ndarray, shares: Shares) -> dict[str, np.ndarray]:
+def _by_time(when: np.ndarray, wanted: dict[str, float]) -> dict[str, np.ndarray]:
     """The newest into the test, the next into validation; samples of one moment stay together."""
     times, rank, count = np.unique(when, return_inverse=True, return_counts=True)
     upto = np.concatenate([[0], np.cumsum(count)])  # samples before each moment
-    test = len(times) - _newest(upto, shares.test)
-    held = test - _newest(upto[: test + 1], shares.validation * upto[-1] / max(1, upto[test]))
+    test = len(times) - _newest(upto, wanted["test"])
+    held = test - _newest(upto[: test + 1], wanted["validation"] * upto[-1] / max(1, upto[test]))
     return {
         "train": np.flatnonzero(rank < held),
         "validation": np.flatnonzero((rank >= held) & (rank < test)),
@@ -265,11 +276,6 @@ def _completed(
         split: train[taken[split]] if split == "train" or share[split] else dealt[split]
         for split in SPLITS
     }
-
-
-def _chance(prints: np.ndarray, seed: int) -> np.ndarray:
-    """A number in [0, 1) for each fingerprint, which follows from it and the seed."""
-    return (mix(prints ^ key(seed)) >> np.uint64(11)) * 2.0**-53
 
 
 def _faults_of_names(rows: dict[str, np.ndarray], count: int, what: str) -> Iterable[str]:

@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 
-from zafu.data import arrays, decode, leaks, picture_splits, pictures, pixels
-from zafu.data.contract import Data
+from zafu.data import (
+    arrays,
+    decode,
+    leaks,
+    picture_splits,
+    pictures,
+    pictures_of_classes,
+    pixels,
+    pool,
+)
+from zafu.data import picture_sources as origins
+from zafu.data.contract import Data, Labelled
 from zafu.data.deal import deal
 from zafu.data.ledger import Ledger, report
 from zafu.errors import DataError, MissingExtra
@@ -75,7 +85,7 @@ class Digits(Data):
         for split, rows in dealt.items():
             stored = {"pixels": shown[rows], "targets": classes[rows]}
             arrays.write_arrays(folder / split, stored)
-        arrays.write_ids(folder / "train", [ids[row] for row in dealt["train"]])
+        pool.write(folder, dealt, ids, classes=classes)
         counts = pixels.histogram(shown[dealt["train"]])
         fitted = pixels.fit(counts, "z-score", size=(8, 8), labels=_LABELS)
         pixels.save(folder / "transform", fitted)
@@ -97,5 +107,17 @@ class Digits(Data):
         """New pictures of light ink on dark paper, one or all below a folder; no classes (-100)."""
         fitted = pixels.load(transform)
         shown, names = decode.new_pictures(pictures.form_of(fitted), file)
-        ink = np.rint(shown * (_INK / 255)).astype(np.uint8)
-        return pictures.unlabelled(fitted, ink), names
+        return pictures.unlabelled(fitted, _ink(shown)), names
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """Pictures of light ink on dark paper: a folder DIGIT/NAME, a table, or an archive."""
+        fitted = pixels.load(transform)
+        columns = origins.Columns("image", "label", None, _LABELS)
+        form = pictures.form_of(fitted)
+        shown, targets, names = pictures_of_classes.read(form, file, columns, _LABELS)
+        return Labelled(pictures.labelled(fitted, _ink(shown), targets), names)
+
+
+def _ink(shown: np.ndarray) -> np.ndarray:
+    """Pixels up to 255 as the data has them."""
+    return np.rint(shown * (_INK / 255)).astype(np.uint8)

@@ -18,10 +18,12 @@ from zafu.data import (
     picture_splits,
     picture_suspects,
     pictures,
+    pictures_of_classes,
     pixels,
+    pool,
 )
 from zafu.data import picture_sources as origins
-from zafu.data.contract import Data, Split
+from zafu.data.contract import Data, Labelled, Split
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
 from zafu.data.ledger import Ledger, Removed, report
@@ -158,7 +160,9 @@ class Images(Data):
         for split, ids in dealt.items():
             picture_splits.write(gathered, ids, stage / split, self._form(), self.store)
             arrays.write_arrays(folder / split, {"targets": targets[ids]})
-        arrays.write_ids(folder / "train", gathered.facts["id"][dealt["train"]].to_list())
+        facts = gathered.facts
+        groups = facts["value"].to_numpy() if self.split.by == "group" else None
+        pool.write(folder, dealt, facts["id"].to_list(), classes=targets, groups=groups)
         signature = pictures.signature(fitted)
         if self.features:
             signature = picture_features.write(
@@ -190,6 +194,16 @@ class Images(Data):
         if self.features:
             return picture_features.unlabelled(self.features, transform, shown), names
         return pictures.unlabelled(fitted, shown), names
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """The pictures of a folder CLASS/NAME, of a table, or of an archive."""
+        fitted = pixels.load(transform)
+        columns = origins.Columns(self.image, self.label, None, self.labels)
+        shown, targets, names = pictures_of_classes.read(self._form(), file, columns, fitted.labels)
+        if self.features:
+            rows = picture_features.rows(self.features, transform, shown, targets)
+            return Labelled(rows, names)
+        return Labelled(pictures.labelled(fitted, shown, targets), names)
 
     def _form(self) -> decode.Form:
         return decode.Form(1 if self.color == "gray" else 3, *self.size, self.decoder)

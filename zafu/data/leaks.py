@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zafu.data.chance import texts
 from zafu.data.contract import SPLITS
-from zafu.data.deal import texts
 from zafu.data.files import refuse
 from zafu.data.instants import instants
 

@@ -25,7 +25,7 @@ def left_out(
     known, gone = set(ids), set(without)
     refuse(
         f"data.without: expected ids of samples, found {name!r}"
-        f"; {did_you_mean(name, known) or 'ids are those of train/ids.json'}"
+        f"; {did_you_mean(name, known) or 'zafu audit and removed.jsonl name them'}"
         for name in without
         if name not in known
     )

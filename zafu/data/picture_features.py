@@ -105,6 +105,14 @@ def open_split(folder: Path, split: str) -> arrays.Rows:
 
 def unlabelled(features: Sequence[PictureFeature], transform: Path, shown: np.ndarray) -> Batch:
     """The features of new pictures `(n, channels, height, width)` uint8; classes are -100."""
+    absent = np.full(len(shown), -100, np.int64)
+    return rows(features, transform, shown, absent).batch(np.arange(len(shown)))
+
+
+def rows(
+    features: Sequence[PictureFeature], transform: Path, shown: np.ndarray, targets: np.ndarray
+) -> arrays.Rows:
+    """The features of new pictures `(n, channels, height, width)` uint8, with their classes."""
     fitted = Fitted.parse(read_json(transform / "features.json"))
     states = [
         {name: arrays.read_array(_place(transform, index, name)) for name in names}
@@ -112,8 +120,7 @@ def unlabelled(features: Sequence[PictureFeature], transform: Path, shown: np.nd
     ]
     numbers = _scaled(fitted, _Maker(features, states).raw(shown))
     none = np.empty((len(numbers), 0), np.int64)
-    rows = arrays.Rows((numbers, none), np.full(len(numbers), -100, np.int64))
-    return rows.batch(np.arange(len(numbers)))
+    return arrays.Rows((numbers, none), targets)
 
 
 def _save(transform: Path, fitted: Fitted, states: Sequence[State]) -> None:

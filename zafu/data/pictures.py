@@ -104,7 +104,12 @@ def open_split(folder: Path, split: str, decoder: decode.Decoder = "pillow") -> 
 def unlabelled(fitted: pixels.Fitted, shown: np.ndarray) -> Batch:
     """Pictures `(n, channels, height, width)` uint8 whose classes are not known: -100."""
     absent = np.full(len(shown), -100, np.int64)
-    return Pictures(Array(shown), absent, fitted).batch(np.arange(len(shown)))
+    return labelled(fitted, shown, absent).batch(np.arange(len(shown)))
+
+
+def labelled(fitted: pixels.Fitted, shown: np.ndarray, targets: np.ndarray) -> Pictures:
+    """Pictures `(n, channels, height, width)` uint8 with their classes `(n,)` int64."""
+    return Pictures(Array(shown), targets, fitted)
 
 
 def form_of(fitted: pixels.Fitted, decoder: decode.Decoder = "pillow") -> decode.Form:

@@ -9,7 +9,7 @@ a split), and encoded; everything that is fitted is fitted on the training rows:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -18,8 +18,19 @@ from pydantic import Field
 
 from zafu.artifact import read_json, write_json
 from zafu.clean.contract import RowCleaning
-from zafu.data import arrays, chain, columns, frame, leaks, profile, roles, table_sources
-from zafu.data.contract import SPLITS, Data
+from zafu.data import (
+    arrays,
+    chain,
+    columns,
+    frame,
+    leaks,
+    pool,
+    profile,
+    raw_rows,
+    roles,
+    table_sources,
+)
+from zafu.data.contract import SPLITS, Data, Labelled
 from zafu.data.deal import deal
 from zafu.data.files import refuse
 from zafu.data.ledger import report
@@ -130,14 +141,16 @@ class Table(Data):
         if sieve.suspects:
             facts["suspects"] = sieve.suspects
         encoded = columns.encode(fitted, train)
+        real = len(encoded.targets)
         if self.smote:
             encoded, facts["added"] = columns.enlarged(fitted, encoded, self.smote, seed=seed)
         arrays.write_arrays(folder / "train", encoded._asdict())
-        arrays.write_ids(folder / "train", kept.ids[dealt["train"]].to_list())
+        self._write_pool(folder, kept, dealt, made=len(encoded.targets) - real)
         for split in SPLITS[1:]:
             raw = kept.rows[dealt[split]]
             rows = self._featured(raw, fitted, transform) if raw.height else train[:0]
             arrays.write_arrays(folder / split, columns.encode(fitted, rows)._asdict())
+            raw_rows.write(folder / split, table, kept.ids[dealt[split]])
         labels = fitted.target.labels
         signature = Signature(
             inputs=fitted.inputs(), outputs=len(labels) or 1, labels=labels or (self.target,)
@@ -157,7 +170,27 @@ class Table(Data):
     def encode(self, transform: Path, file: Path) -> tuple[Batch, list[str]]:
         """The rows of a file, named by their number; the target may be absent or unknown."""
         fitted = load(transform)
+        split, names = self._encoded(fitted, transform, frame.read([file], self.missing), file)
+        return split.batch(np.arange(len(split))), names
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """The rows of a file, each with its target."""
+        fitted = load(transform)
         table = frame.read([file], self.missing)
+        target = fitted.target
+        refuse(frame.absent([target.name], table, f"{file}: target"))
+        split, names = self._encoded(fitted, transform, table, file)
+        refuse(columns.faults_of_targets(target, table))
+        return Labelled(split, names, raw_rows.columns(table.rows))
+
+    def raw_columns(self, folder: Path, split: str) -> Mapping[str, np.ndarray]:
+        """All columns of the held-out rows, those that are not used too."""
+        return raw_rows.read(arrays.split_folder(folder, split))
+
+    def _encoded(
+        self, fitted: columns.Fitted, transform: Path, table: frame.Frame, file: Path
+    ) -> tuple[arrays.Rows, list[str]]:
+        """The rows of a table that was read, and a name for each."""
         numbers = [read.name for read in fitted.reads if read.number]
         texts = [read.name for read in fitted.reads if not read.number]
         faults = frame.absent([*numbers, *texts], table, str(file))
@@ -167,9 +200,8 @@ class Table(Data):
         rows = roles.converted(table, roles.Roles(tuple(numbers), tuple(texts)), faults)
         made = self._featured(rows, fitted, transform)
         encoded = columns.encode(fitted, made)
-        split = arrays.Rows((encoded.numbers, encoded.categories), encoded.targets)
         names = [f"{file.name} row {number + 1}" for number in range(rows.height)]
-        return split.batch(np.arange(rows.height)), names
+        return arrays.Rows((encoded.numbers, encoded.categories), encoded.targets), names
 
     def in_units(self, transform: Path, values: np.ndarray) -> np.ndarray:
         """Standardized targets or predictions in the unit of the target column."""
@@ -191,7 +223,7 @@ class Table(Data):
         everywhere = (step for step in self.clean if step.scope == "all")
         kept, _ = sieve.through(everywhere, kept, target=self.target, seed=seed)
         prints = frame.row_prints(kept.rows)
-        classes = kept.rows[self.target].to_numpy() if self.split.stratify else None
+        classes = _classes(kept.rows[self.target])
         dealt = deal(prints, self.split, seed=seed, what="rows", keys=kept.keys, classes=classes)
         training = (step for step in self.clean if step.scope == "train")
         ids = kept.ids.to_list()
@@ -209,6 +241,15 @@ class Table(Data):
         leaking = leaks.find(prints, dealt, self.split, ids=ids, keys=kept.keys)
         leaks.refuse_leaks(leaking, self.leaks)
         return kept.without(gone), dealt, leaking
+
+    def _write_pool(
+        self, folder: Path, kept: Kept, dealt: dict[str, np.ndarray], *, made: int
+    ) -> None:
+        """Write where each clean row went; `made` are those of SMOTE."""
+        groups = kept.keys if self.split.by == "group" else None
+        classes = _classes(kept.rows[self.target])
+        names = kept.ids.to_list()
+        pool.write(folder, dealt, names, classes=classes, groups=groups, made=made)
 
     def _fitted(
         self, rows: pl.DataFrame, places: np.ndarray, *, seed: int, transform: Path
@@ -231,6 +272,11 @@ class Table(Data):
         target = [rows[name] for name in rows.columns if name == fitted.target.name]
         raw = rows.select(read.name for read in fitted.reads)
         return chain.apply(self.features, raw, folder=transform).with_columns(*target)
+
+
+def _classes(target: pl.Series) -> np.ndarray | None:
+    """The class of each row; none where a number is to be predicted."""
+    return None if target.dtype.is_numeric() else target.to_numpy()
 
 
 def load(transform: Path) -> columns.Fitted:

@@ -21,7 +21,7 @@ from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.clean.contract import TextCleaning
 from zafu.data import arrays, corpus, text_deal, text_store
-from zafu.data.contract import SPLITS, Data
+from zafu.data.contract import SPLITS, Data, Labelled
 from zafu.data.corpus import TextSource
 from zafu.data.documents import form_of
 from zafu.data.duplicates import Duplicates
@@ -150,6 +150,15 @@ class Text(Data):
 
     def encode(self, transform: Path, file: Path) -> tuple[Batch, list[str]]:
         """All windows of a file's documents, named by the bytes that their targets stand for."""
+        windows, names = self._windows(transform, file)
+        return windows.batch(np.arange(len(windows))), names
+
+    def labelled(self, transform: Path, file: Path) -> Labelled:
+        """All windows of a file's documents: each token is the target of those before it."""
+        return Labelled(*self._windows(transform, file))
+
+    def _windows(self, transform: Path, file: Path) -> tuple[Windows, list[str]]:
+        """The windows of a file's documents, and a name for each."""
         source = self.named()[0].model_copy(update={"files": (str(file),)})
         batches = [b for piece in corpus.pieces([source]) for b in corpus.read(piece)]
         refuse(fault for batch in batches for fault in batch.faults)
@@ -165,8 +174,7 @@ class Text(Data):
         windows = text_store.windows(tokens, encoder.byte_lengths(), self.context)
         ends = windows.bytes_of().cumsum().tolist()
         spans = zip([0, *ends], ends, strict=False)
-        names = [f"{file.name} bytes {start}-{end}" for start, end in spans]
-        return windows.batch(np.arange(len(windows))), names
+        return windows, [f"{file.name} bytes {start}-{end}" for start, end in spans]
 
     def documents(self, folder: Path) -> Callable[[str], Iterator[bytes]]:
         """A function from a split's name to its raw documents, in order."""

@@ -41,6 +41,12 @@ class Evaluate(Spec):
 
     metric: str | None = None
     """The metric that chooses the best weights and heads the report; None: the task's own."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics of held-out samples, by their names in sklearn.metrics (a function or a
+    scorer: roc_auc_score, matthews_corrcoef) or in torchmetrics (torchmetrics:CohenKappa)."""
+    slices: tuple[str, ...] = ()
+    """Columns of a table, used or ignored, by whose values the held-out rows are judged apart;
+    numbers by quarters of the rows."""
     batch: int = Field(default=64, ge=1)
     """Samples in one forward pass, >= 1."""
     during: int = Field(default=512, ge=1)

@@ -22,6 +22,7 @@ class Member:
 
     number: int  # of its trial
     trial: Trial
+    stream: int  # of its samples
     total: int  # samples of its budget
     end: int  # samples after which it stops
     due: frozenset[int]  # samples after which it is judged
@@ -93,12 +94,14 @@ def enlisted(number: int, trial: Trial, streams: Streams) -> Member:
     """A model at the start of its trial."""
     fit, model = trial.recipe.fit, trial.recipe.model.dump()
     total = fit.total_samples(streams.samples(trial), streams.targets(trial))
-    assert total is not None
+    if total is None:
+        raise ValueError("expected a budget in samples, epochs, steps or tokens, found seconds")
     size, due = streams.size, frozenset[int]()
     if streams.validated(trial):
         due = wanted(trial, size=size, total=total)
     end = last_sample(trial.until, size=size, total=total)
-    return Member(number, trial, total, end, due, dropout=model.get("dropout", 0.0))
+    stream = streams.number(trial)
+    return Member(number, trial, stream, total, end, due, dropout=model.get("dropout", 0.0))
 
 
 def taken_up(rule: Rule, trials: Sequence[Trial], where: Sequence[Place]) -> tuple[int, int]:
@@ -107,11 +110,11 @@ def taken_up(rule: Rule, trials: Sequence[Trial], where: Sequence[Place]) -> tup
     if not begins:
         return 0, 0
     first = begins[0].progress
-    for key in rule.names:
-        rows = [gathered(b.update, where, f"optimizer.0.{key}.") for b in begins]
-        rule.state[key] = torch.stack(rows).to(rule.weights)
-    rule.steps = first.step
-    rule.begin()
+    state = {
+        key: torch.stack([gathered(b.update, where, f"optimizer.0.{key}.") for b in begins])
+        for key in rule.names
+    }
+    rule.begin({key: rows.to(rule.weights) for key, rows in state.items()}, first.step)
     return first.step, first.samples
 
 

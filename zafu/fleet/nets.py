@@ -12,6 +12,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zafu.loop import seed_dropout
 from zafu.nets.mlp import ACTIVATIONS, MLP
@@ -84,7 +85,8 @@ class Mapped:
         def one(own: dict[str, Tensor], *given: Tensor) -> Tensor:
             return functional_call(self._module, own, given)
 
-        return vmap(one)(dict(weights), *inputs)
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention cannot be mapped
+            return vmap(one)(dict(weights), *inputs)
 
 
 def draw(

@@ -29,34 +29,37 @@ class Rule(ABC):
 
     counts: bool = True  # whether torch counts the steps of each parameter
 
-    def __init__(self, specs: Sequence[Optimizer], weights: Tensor, *, large: int) -> None:
-        self.weights, self.large, self.steps = weights, large, 0
-        self.decays = [spec.weight_decay for spec in specs]
+    def __init__(self, names: tuple[str, ...], decays: list[float], weights: Tensor) -> None:
+        self.names, self.decays, self.weights = names, decays, weights
         self.state: dict[str, Tensor] = {}
-        self.names: tuple[str, ...] = ()  # of the state, once there is one
-
-    def begin(self) -> None:
-        """Take note of a state that was put in place."""
+        self.steps = 0
 
     @abstractmethod
     def step(self, gradients: Tensor, rates: Sequence[float]) -> None:
         """One step, in which each model has its learning rate; gradients may be overwritten."""
 
+    def begin(self, state: dict[str, Tensor], steps: int) -> None:
+        """Take over a state after so many steps."""
+        self.state, self.steps = state, steps
+
     def keep(self, rows: Tensor, weights: Tensor) -> None:
         """Go on with these models alone; `weights` are theirs."""
         self.weights = weights
-        self.state = {name: there[rows] for name, there in self.state.items()}
         self.decays = [self.decays[row] for row in rows.tolist()]
+        self.begin({name: there[rows] for name, there in self.state.items()}, self.steps)
+
+    def zeros(self) -> dict[str, Tensor]:
+        """A state of zeros."""
+        return {name: torch.zeros_like(self.weights) for name in self.names}
 
     def column(self, values: Sequence[float]) -> Tensor:
         """One number a model, `(models, 1)`."""
         return self.weights.new_tensor(values).unsqueeze(1)
 
-    def add_decay(self, gradients: Tensor) -> None:
+    def add_decay(self, gradients: Tensor, large: int) -> None:
         """In place: weight decay as a part of the gradient."""
         if any(self.decays):
-            large = slice(0, self.large)
-            gradients[:, large].addcmul_(self.weights[:, large], self.column(self.decays))
+            gradients[:, :large].addcmul_(self.weights[:, :large], self.column(self.decays))
 
 
 @final
@@ -65,16 +68,13 @@ class Descent(Rule):
 
     counts = False
 
-    def __init__(self, specs: Sequence[Optimizer], weights: Tensor, *, large: int) -> None:
-        super().__init__(specs, weights, large=large)
-        first = specs[0]
-        assert isinstance(first, SGD)
-        self._spec = first
-        self.names = ("momentum_buffer",) if first.momentum else ()
+    def __init__(self, spec: SGD, decays: list[float], weights: Tensor, *, large: int) -> None:
+        super().__init__(("momentum_buffer",) if spec.momentum else (), decays, weights)
+        self._spec, self._large = spec, large
 
     def step(self, gradients: Tensor, rates: Sequence[float]) -> None:
         """W -= lr * (the gradient, or its momentum)."""
-        self.add_decay(gradients)
+        self.add_decay(gradients, self._large)
         spec = self._spec
         if spec.momentum:
             known = self.state.get("momentum_buffer")
@@ -91,18 +91,16 @@ class Descent(Rule):
 class RootMeanSquare(Rule):
     """RMSprop, with momentum and centred where asked."""
 
-    def __init__(self, specs: Sequence[Optimizer], weights: Tensor, *, large: int) -> None:
-        super().__init__(specs, weights, large=large)
-        first = specs[0]
-        assert isinstance(first, RMSprop)
-        self._spec = first
-        momentum = ("momentum_buffer",) if first.momentum else ()
-        self.names = ("square_avg", *momentum, *(("grad_avg",) if first.centered else ()))
-        self.state = {name: torch.zeros_like(weights) for name in self.names}
+    def __init__(self, spec: RMSprop, decays: list[float], weights: Tensor, *, large: int) -> None:
+        momentum = ("momentum_buffer",) if spec.momentum else ()
+        centred = ("grad_avg",) if spec.centered else ()
+        super().__init__(("square_avg", *momentum, *centred), decays, weights)
+        self._spec, self._large = spec, large
+        self.begin(self.zeros(), 0)
 
     def step(self, gradients: Tensor, rates: Sequence[float]) -> None:
         """W -= lr * g / (root of the mean of g squared + eps)."""
-        self.add_decay(gradients)
+        self.add_decay(gradients, self._large)
         spec, squares = self._spec, self.state["square_avg"]
         squares.mul_(spec.alpha).addcmul_(gradients, gradients, value=1 - spec.alpha)
         below = squares.clone()
@@ -121,20 +119,20 @@ class RootMeanSquare(Rule):
 class Moments(Rule):
     """Adam and AdamW, by torch's fused kernels: one walk through memory for each model."""
 
-    def __init__(self, specs: Sequence[Optimizer], weights: Tensor, *, large: int) -> None:
-        super().__init__(specs, weights, large=large)
-        first = specs[0]
-        assert isinstance(first, (Adam, AdamW))
-        self._spec = first
-        self._kernel = torch._fused_adamw_ if first.kind == "adamw" else torch._fused_adam_
-        self.names = ("exp_avg", "exp_avg_sq")
-        self.state = {name: torch.zeros_like(weights) for name in self.names}
-        self.begin()
+    def __init__(
+        self, spec: Adam | AdamW, decays: list[float], weights: Tensor, *, large: int
+    ) -> None:
+        super().__init__(("exp_avg", "exp_avg_sq"), decays, weights)
+        self._spec, self._large = spec, large
+        self._kernel = torch._fused_adamw_ if spec.kind == "adamw" else torch._fused_adam_
+        self._count = weights.new_zeros((), dtype=torch.float32)
+        self.begin(self.zeros(), 0)
 
-    def keep(self, rows: Tensor, weights: Tensor) -> None:
-        """Go on with these models alone."""
-        super().keep(rows, weights)
-        self.begin()
+    def begin(self, state: dict[str, Tensor], steps: int) -> None:
+        """Take over a state; rows are cut here, as cutting them takes longer than a step."""
+        super().begin(state, steps)
+        kinds = (self.weights, state["exp_avg"], state["exp_avg_sq"])
+        self._cut = [self._pieces(kind) for kind in kinds]
 
     def step(self, gradients: Tensor, rates: Sequence[float]) -> None:
         """Both moments, their bias corrected, and weight decay as the kind has it."""
@@ -152,7 +150,7 @@ class Moments(Rule):
     def _move(
         self, gradients: list[Tensor], rows: list[int], part: int, *, lr: float, decay: float
     ) -> None:
-        weights, first, second = ([kind[r][part] for r in rows] for kind in self._own)
+        weights, first, second = ([kind[row][part] for row in rows] for kind in self._cut)
         self._kernel(
             weights,
             gradients,
@@ -169,20 +167,18 @@ class Moments(Rule):
             maximize=False,
         )
 
-    def begin(self) -> None:
-        """Cut weights and moments into pieces, once: in each step it would take longer than that."""
-        kinds = (self.weights, self.state["exp_avg"], self.state["exp_avg_sq"])
-        self._own = [self._pieces(kind) for kind in kinds]
-        self._count = self.weights.new_zeros((), dtype=torch.float32)
-
-    def _pieces(self, kind: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def _pieces(self, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Of each row what decays, what does not, and all of it."""
-        return [(row[: self.large], row[self.large :], row) for row in kind.unbind(0)]
+        return [(row[: self._large], row[self._large :], row) for row in rows.unbind(0)]
 
 
-RULES: dict[str, type[Rule]] = {
-    "sgd": Descent,
-    "rmsprop": RootMeanSquare,
-    "adam": Moments,
-    "adamw": Moments,
-}
+def rule(specs: Sequence[Optimizer], weights: Tensor, *, large: int) -> Rule:
+    """What moves these models, whose optimizers differ in learning rate and weight decay alone."""
+    first, decays = specs[0], [spec.weight_decay for spec in specs]
+    if isinstance(first, SGD):
+        return Descent(first, decays, weights, large=large)
+    if isinstance(first, RMSprop):
+        return RootMeanSquare(first, decays, weights, large=large)
+    if isinstance(first, (Adam, AdamW)):
+        return Moments(first, decays, weights, large=large)
+    raise ValueError(f"expected one of sgd, rmsprop, adam, adamw, found {first.kind}")

@@ -53,7 +53,8 @@ class Streams:
         self._targets = torch.cat([h.targets for h in held])
         sizes = np.cumsum([0, *(len(h.split) for h in held)])
         self._offsets = dict(zip(self._held, sizes.tolist(), strict=False))
-        self._orders: dict[tuple[Path, int], Order] = {}
+        self._numbers: dict[tuple[Path, int], int] = {}
+        self._streams: list[tuple[Path, Order]] = []
 
     def samples(self, trial: Trial) -> int:
         """Samples of a trial's training split."""
@@ -68,29 +69,34 @@ class Streams:
         """Whether a trial's data has a validation split."""
         return len(trial.recipe.data.open(trial.data, "validation")) > 0
 
-    def at(self, start: int, trials: Sequence[Trial], totals: Sequence[int]) -> Given:
-        """What these trials see after so many samples, each up to its own budget."""
+    def number(self, trial: Trial) -> int:
+        """The stream of a trial."""
+        key = (trial.data, trial.recipe.seed)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._streams)
+            self._streams.append((trial.data, Order(self.samples(trial), trial.recipe.seed)))
+        return self._numbers[key]
+
+    def at(self, start: int, numbers: Sequence[int], totals: Sequence[int]) -> Given:
+        """What trials with these streams see after so many samples, each up to its own budget."""
         rows = [min(self.size, total - start) for total in totals]
-        ids, counts = np.zeros((len(trials), max(rows)), np.int64), list[int]()
-        known: dict[tuple[Path, int, int], tuple[np.ndarray, int]] = {}
-        for model, (trial, many) in enumerate(zip(trials, rows, strict=True)):
-            key = (trial.data, trial.recipe.seed, many)
+        ids, counts = np.zeros((len(numbers), max(rows)), np.int64), list[int]()
+        known: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+        for model, key in enumerate(zip(numbers, rows, strict=True)):
             if key not in known:
-                known[key] = self._seen(trial, start, many)
-            ids[model, :many], count = known[key]
+                known[key] = self._seen(*key, start)
+            ids[model, : key[1]], count = known[key]
             counts.append(count)
         flat = torch.from_numpy(ids.reshape(-1)).to(self._device)
         inputs = [x.index_select(0, flat).unflatten(0, ids.shape) for x in self._inputs]
         targets = self._targets.index_select(0, flat).unflatten(0, ids.shape)
         return Given(inputs, targets, rows, counts)
 
-    def _seen(self, trial: Trial, start: int, many: int) -> tuple[np.ndarray, int]:
+    def _seen(self, number: int, many: int, start: int) -> tuple[np.ndarray, int]:
         """A step's rows among those of all splits, and the targets in them."""
-        held, seed = self._held[trial.data], trial.recipe.seed
-        if (key := (trial.data, seed)) not in self._orders:
-            self._orders[key] = Order(len(held.split), seed)
-        own = self._orders[key].positions(start, many)
-        return own + self._offsets[trial.data], held.apiece * many or held.split.count(own)
+        folder, order = self._streams[number]
+        held, own = self._held[folder], order.positions(start, many)
+        return own + self._offsets[folder], held.apiece * many or held.split.count(own)
 
 
 def hold(data: Data, folder: Path, name: str, *, like: Tensor) -> Held:

@@ -35,7 +35,7 @@ from zafu.fleet.crew import (
 from zafu.fleet.judging import Judging
 from zafu.fleet.nets import Factors, draw, stacked
 from zafu.fleet.objective import add_penalties, clip, losses, shrink
-from zafu.fleet.rules import RULES
+from zafu.fleet.rules import rule
 from zafu.fleet.streams import Given, Streams
 from zafu.trial import Outcome, Point, State, Trial
 
@@ -68,7 +68,6 @@ class Fleet:
 
     def __init__(self, trials: Sequence[Trial], dtype: torch.dtype) -> None:
         fit = trials[0].recipe.fit
-        assert fit.batch != "all"
         if fit.threads:
             torch.set_num_threads(fit.threads)
         module = fresh(trials[0]).to(device_of(fit), dtype)
@@ -76,9 +75,9 @@ class Fleet:
         self.places, self.large = places(module)
         self.weights = begun(trials, self.places).to(device_of(fit), dtype)  # (models, numbers)
         specs = [trial.recipe.fit.optimizer for trial in trials]
-        self.rule = RULES[specs[0].kind](specs, self.weights, large=self.large)
+        self.rule = rule(specs, self.weights, large=self.large)
         self.steps, self.samples = taken_up(self.rule, trials, self.places)
-        self.streams = Streams(trials, fit.batch, self.weights)
+        self.streams = Streams(trials, fit.batch_size(0), self.weights)
         self.judging = Judging(self.net, self.places, self.weights)
         self.members = [enlisted(n, trial, self.streams) for n, trial in enumerate(trials)]
         self.bind()
@@ -104,7 +103,8 @@ class Fleet:
         """One update of each model; yields the outcomes of those that diverge instead."""
         begin, members = perf_counter(), self.members
         trials = [member.trial for member in members]
-        given = self.streams.at(self.samples, trials, [member.total for member in members])
+        streams, totals = [m.stream for m in members], [m.total for m in members]
+        given = self.streams.at(self.samples, streams, totals)
         logits = self.net(self.leaves, given.inputs, self.dropout(given))
         found = losses([trial.recipe.task for trial in trials], logits, given)
         means = found / found.new_tensor(given.counts)
@@ -138,7 +138,7 @@ class Fleet:
             key = (id(fit.schedule), member.total)
             if key not in factors:
                 factors[key] = fit.schedule.factor(min(self.samples / member.total, 1.0))
-            rates.append(fit.optimizer.lr * factors[key])
+            rates.append(fit.optimizer.start * factors[key])
         self.rule.step(self.gradients, rates)
         shrink(self.weights, [fit.penalties for fit in fits], rates, large=self.large)
 

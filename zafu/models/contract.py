@@ -39,6 +39,10 @@ class Model(Family):
         """Faults of these settings with such data; paths are relative to the model."""
         return ()
 
+    def suits(self, task: str) -> Iterable[Fault]:
+        """Faults of these settings with a kind of task; paths are relative to the model."""
+        return ()
+
     @abstractmethod
     def build(self, signature: Signature) -> nn.Module:
         """The module, initialized from torch's current random state.
@@ -84,6 +88,10 @@ class Model(Family):
 
     def random_paths(self) -> bool:
         """Whether training skips samples in some layers, on which ranks would have to agree."""
+        return False
+
+    def transfers(self) -> bool:
+        """Whether its steps follow its width, for which the optimizer needs a rule."""
         return False
 
     def hub_config(self, signature: Signature) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ class ConvNet(Model):
     """Learns pictures of any size from little data; each sample's answer is its own."""
 
     kind: Literal["convnet"] = "convnet"
+    ranges: ClassVar[dict[str, str]] = {"dropout": "0:0.6", "drop_path": "0:0.3"}
     takes: ClassVar[frozenset[str]] = frozenset({"pixels"})
     width: int = Field(default=32, ge=1)
     """Channels of the first stage, >= 1; each later stage has twice as many."""

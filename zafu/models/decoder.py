@@ -7,6 +7,7 @@ Sources and conventions: `zafu.nets.decoder`. The hidden size follows Touvron et
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
@@ -15,9 +16,19 @@ from zafu.errors import Fault
 from zafu.models.contract import Depth, Model, inputs_of
 from zafu.models.heads import divisors, heads_divide
 from zafu.signature import Signature, Tokens
+from zafu.spec import Spec
 
 if TYPE_CHECKING:
     from zafu.nets.decoder import Decoder as Net
+
+
+class Transfer(Spec):
+    """The narrow decoder with which learning rate and decay were tuned; else it is the same."""
+
+    width: int = Field(ge=2)
+    """Its width, >= 2; a multiple of its heads."""
+    heads: int | None = Field(default=None, ge=1)
+    """Its attention heads, >= 1; as many as here if not given, so that each is narrower."""
 
 
 @final
@@ -25,6 +36,7 @@ class Decoder(Model):
     """Predicts the next token from those before it; its weights load in `transformers` as such."""
 
     kind: Literal["decoder"] = "decoder"
+    ranges: ClassVar[dict[str, str]] = {"dropout": "0:0.6", "drop_path": "0:0.3"}
     takes: ClassVar[frozenset[str]] = frozenset({"tokens"})
     width: int = Field(default=256, ge=2)
     """Size of the residual stream, >= 2; a multiple of `heads`."""
@@ -46,6 +58,8 @@ class Decoder(Model):
     """Whether tokens look at the whole window before them, or at their own document alone."""
     tied: bool = False
     """Whether the embedding is the head's matrix too: fewer parameters in small models."""
+    transfer: Transfer | None = None
+    """Take on the settings of a narrow decoder: weights and steps follow the width (muP)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the embedding's and each branch's outputs set to 0 in training, 0 <= p < 1."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
@@ -57,6 +71,9 @@ class Decoder(Model):
         if self.kv_heads and self.heads % self.kv_heads:
             known = ", ".join(str(n) for n in divisors(self.heads))
             yield Fault("kv_heads", f"a divisor of heads ({known})", str(self.kv_heads))
+        if base := self.transfer:
+            for fault in heads_divide(base.width, base.heads or self.heads, multiple=2):
+                yield replace(fault, path=f"transfer.{fault.path}")
 
     def fits(self, signature: Signature) -> Iterable[Fault]:
         """The answer must be one of the tokens."""
@@ -71,6 +88,8 @@ class Decoder(Model):
         from zafu.nets.decoder import Shape
 
         inputs = inputs_of(signature, Tokens)
+        base = self.transfer or Transfer(width=self.width)
+        wider = self.width / base.width
         return Net(
             Shape(
                 vocab=inputs.vocab,
@@ -87,6 +106,8 @@ class Decoder(Model):
                 dropout=self.dropout,
                 drop_path=self.drop_path,
                 end=inputs.end if self.attend == "document" else None,
+                wider=wider,
+                wider_heads=wider * (base.heads or self.heads) / self.heads,
             )
         )
 
@@ -132,6 +153,10 @@ class Decoder(Model):
     def sees_documents(self) -> bool:
         """If attention ends where a document begins."""
         return self.attend == "document"
+
+    def transfers(self) -> bool:
+        """If it is told from where."""
+        return self.transfer is not None
 
     def random_paths(self) -> bool:
         """With stochastic depth."""

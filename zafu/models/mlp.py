@@ -20,6 +20,7 @@ class MLP(Model):
     """Numbers and embedded categories through fully connected layers; with 0 layers, linear."""
 
     kind: Literal["mlp"] = "mlp"
+    ranges: ClassVar[dict[str, str]] = {"dropout": "0:0.6"}
     takes: ClassVar[frozenset[str]] = frozenset({"columns", "pixels"})
     width: int = Field(default=128, ge=1)
     """Size of each hidden layer, >= 1."""

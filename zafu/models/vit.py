@@ -21,6 +21,7 @@ class ViT(Model):
     """A small vision transformer; wants more data, or more augmentation, than a `convnet`."""
 
     kind: Literal["vit"] = "vit"
+    ranges: ClassVar[dict[str, str]] = {"dropout": "0:0.6", "drop_path": "0:0.3"}
     takes: ClassVar[frozenset[str]] = frozenset({"pixels"})
     patch: int = Field(default=4, ge=1)
     """Pixels a side of each square patch, >= 1; a divisor of the picture's height and width."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.transfer import Wider
 from zafu.nets.width import Plan, Style
 
 
@@ -42,6 +43,8 @@ class Shape:
     dropout: float = 0.0
     drop_path: float = 0.0
     end: int | None = None  # the token before which attention does not look; None: it looks at all
+    wider: float = 1.0  # `width` over that of the net from which settings are transferred
+    wider_heads: float = 1.0  # `width / heads` over that of the same net
 
 
 class Past:
@@ -158,14 +161,38 @@ class Decoder(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Draw all weights anew, in place: normal(0, 0.02), branch outputs / sqrt(2 layers)."""
-        outputs = 0.02 / math.sqrt(2 * self.shape.layers)
+        """Draw all weights anew, in place: normal(0, 0.02), branch outputs / sqrt(2 layers).
+
+        These are the sizes in a net of which this one is no wider copy: others follow `wider`.
+        """
+        outputs, wider = 0.02 / math.sqrt(2 * self.shape.layers), self.wider()
         for name, weight in self.named_parameters():
             if weight.dim() == 1:
-                nn.init.ones_(weight)
+                nn.init.constant_(weight, wider[name].size)
             else:
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
-                nn.init.normal_(weight, std=outputs if last else 0.02)
+                nn.init.normal_(weight, std=(outputs if last else 0.02) * wider[name].size)
+
+    def wider(self) -> dict[str, Wider]:
+        """How each parameter follows the width.
+
+        Logits are divided by it: in the head, or in the last norm if the head is tied. Attention
+        divides by head_dim in place of its root: in the queries, or in their norm.
+        """
+        return {name: self._wider(name, weight) for name, weight in self.named_parameters()}
+
+    def _wider(self, name: str, weight: Tensor) -> Wider:
+        ratio, queries = self.shape.wider, self.shape.wider_heads**-0.5
+        if name == "lm_head.weight":
+            return Wider("output", ratio)
+        if name == "model.norm.weight" and self.lm_head is None:
+            return Wider("input", ratio, 1 / ratio)
+        if name.endswith("q_norm.weight"):
+            return Wider("input", ratio, queries)
+        if weight.dim() == 1 or name == "model.embed_tokens.weight":
+            return Wider("input", ratio)
+        held = name.endswith("q_proj.weight") and not self.shape.qk_norm
+        return Wider("hidden", ratio, queries if held else 1.0)
 
     def forward(self, tokens: Tensor, cache: list[Past] | None = None) -> Tensor:
         """Logits `(batch, time, vocab)` for tokens `(batch, time)`.

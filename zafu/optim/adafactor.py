@@ -10,10 +10,11 @@ State: rows + columns of a matrix, next to nothing; one tensor for a vector.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Adafactor(Optimizer):
     """Adaptive steps whose memory grows with the sides of a matrix, not with its area."""
 
     kind: Literal["adafactor"] = "adafactor"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=1e-2, gt=0)
     """Learning rate, > 0, relative to the root mean square of the weights."""
     beta2_decay: float = Field(default=-0.8, le=0)
@@ -37,6 +39,10 @@ class Adafactor(Optimizer):
     def looks_at_whole(self, *, hidden: bool) -> bool:
         """Yes: at the means of its row and column, and at the size of all."""
         return True
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps are as large as weights."""
+        return "relative"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.Adafactor`."""

@@ -7,10 +7,11 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share, Size
 from zafu.optim.rate import LearningRate
 
@@ -23,6 +24,7 @@ class AdamW(Optimizer):
     """Adaptive moments with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     lr: Size | LearningRate = 1e-3
     """Learning rate, > 0: the step's scale before the schedule; auto: found while training."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -31,6 +33,10 @@ class AdamW(Optimizer):
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.AdamW`."""

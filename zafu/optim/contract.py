@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.rate import LearningRate
 from zafu.spec import Family, Spec
 
@@ -45,6 +46,18 @@ class Optimizer(Family):
     def looks_at_whole(self, *, hidden: bool) -> bool:
         """Whether a number's move depends on others of its tensor; `hidden` as in `build`."""
         return False
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """What its steps are proportional to (`zafu.nets.transfer`); None: not known as it is set.
+
+        `hidden` as in `build`.
+        """
+        return None
+
+    @property
+    def decays(self) -> bool:
+        """Whether any parameter has weight decay."""
+        return self.weight_decay > 0 or any(group.weight_decay for group in self.groups)
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]]) -> Sequence[torch.optim.Optimizer]:

@@ -8,10 +8,11 @@ State: one tensor of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -23,10 +24,15 @@ class Lion(Optimizer):
     """The sign of a momentum: steps of equal length for all weights."""
 
     kind: Literal["lion"] = "lion"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-5:0.01", "weight_decay": "log:1e-3:3"}
     lr: float = Field(default=1e-4, gt=0)
     """Learning rate, > 0: how far each weight moves in a step, before the schedule."""
     betas: tuple[Share, Share] = (0.9, 0.99)
     """Share of m in the step's direction, and decay of m, each 0 <= b < 1."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One optimizer of ours."""

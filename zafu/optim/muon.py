@@ -12,11 +12,12 @@ State: one tensor of the parameter's size for hidden matrices, two for the rest.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
 from zafu.errors import Refused
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Muon(Optimizer):
     """Orthogonalized momentum for hidden matrices, AdamW for all else."""
 
     kind: Literal["muon"] = "muon"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -52,6 +54,12 @@ class Muon(Optimizer):
     def looks_at_whole(self, *, hidden: bool) -> bool:
         """At the singular vectors of a hidden matrix."""
         return hidden
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps of hidden matrices are orthogonal in either scale, others are AdamW's."""
+        if not hidden:
+            return "normalized"
+        return "orthogonal" if self.adjust_lr == "original" else "orthogonal-rms"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """A `torch.optim.Muon` over hidden matrices, a `torch.optim.AdamW` over the rest, if any.

@@ -8,10 +8,11 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class NAdam(Optimizer):
     """Adaptive moments with Nesterov's look ahead."""
 
     kind: Literal["nadam"] = "nadam"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=2e-3, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     betas: tuple[Share, Share] = (0.9, 0.999)
@@ -31,6 +33,10 @@ class NAdam(Optimizer):
     """Added to the root, > 0, lest it be zero."""
     momentum_decay: float = Field(default=4e-3, ge=0)
     """How fast the momentum grows to beta1, >= 0."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.NAdam`."""

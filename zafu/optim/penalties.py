@@ -11,7 +11,7 @@ optimizers scale a penalty's gradient as they scale the loss's; a proximal step 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -46,6 +46,7 @@ class L2(Penalty):
     """strength / 2 * sum(w^2): ridge (Hoerl & Kennard, 1970); coupled weight decay with SGD."""
 
     kind: Literal["l2"] = "l2"
+    ranges: ClassVar[dict[str, str]] = {"strength": "log:1e-5:0.1"}
 
     def add_gradients(self, weights: list[Tensor], gradients: list[Tensor]) -> None:
         """In place: g += strength * w."""
@@ -62,6 +63,7 @@ class L1(Penalty):
     """strength * sum(|w|): lasso (Tibshirani, 1996)."""
 
     kind: Literal["l1"] = "l1"
+    ranges: ClassVar[dict[str, str]] = {"strength": "log:1e-6:0.01"}
     method: Method = "proximal"
     """Shrink after the step, which gives exact zeros (Parikh & Boyd, 2014), or add sign(w) to g."""
 
@@ -81,6 +83,7 @@ class ElasticNet(Penalty):
     """strength * (l1_ratio * sum(|w|) + (1 - l1_ratio) / 2 * sum(w^2)): Zou & Hastie, 2005."""
 
     kind: Literal["elastic-net"] = "elastic-net"
+    ranges: ClassVar[dict[str, str]] = {"strength": "log:1e-6:0.01"}
     l1_ratio: float = Field(default=0.5, ge=0, le=1)
     """Share of L1 in the mixture, 0 to 1."""
     method: Method = "proximal"

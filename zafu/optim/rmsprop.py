@@ -8,10 +8,11 @@ State: one tensor of the parameter's size; one more each for momentum and for `c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class RMSprop(Optimizer):
     """Gradients divided by their recent root mean square."""
 
     kind: Literal["rmsprop"] = "rmsprop"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:3e-5:0.03", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     alpha: float = Field(default=0.99, ge=0, lt=1)
@@ -33,6 +35,10 @@ class RMSprop(Optimizer):
     """Share of the last step's direction that is kept, 0 <= m < 1."""
     centered: bool = False
     """Divide by the standard deviation in place of the root mean square."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are, unless decay is in them."""
+        return None if self.decays else "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.RMSprop`."""

@@ -10,10 +10,11 @@ State: two tensors of the parameter's size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer, Share
 
 if TYPE_CHECKING:
@@ -25,12 +26,17 @@ class ScheduleFree(Optimizer):
     """AdamW that averages its way in place of lowering its learning rate."""
 
     kind: Literal["schedule-free"] = "schedule-free"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
     lr: float = Field(default=2.5e-3, gt=0)
     """Learning rate, > 0; it may be larger than AdamW's."""
     betas: tuple[Annotated[float, Field(gt=0, lt=1)], Share] = (0.9, 0.999)
     """Share of the average in y, 0 < b < 1, and decay of the mean of g squared, 0 <= b < 1."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root, > 0, lest it be zero."""
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps do not know how large gradients are."""
+        return "normalized"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One optimizer of ours."""

@@ -9,11 +9,12 @@ State: one tensor of the parameter's size with momentum, none without.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
 from zafu.errors import Fault
+from zafu.nets.transfer import Rule
 from zafu.optim.contract import Optimizer
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent, plain or with momentum."""
 
     kind: Literal["sgd"] = "sgd"
+    ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-3:3", "weight_decay": "log:1e-6:0.1"}
     lr: float = Field(default=0.1, gt=0)
     """Learning rate, > 0: the step's scale before the schedule."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
@@ -40,6 +42,10 @@ class SGD(Optimizer):
             yield Fault("dampening", "0 without momentum", f"{self.dampening:g}")
         if self.nesterov and (self.momentum == 0 or self.dampening > 0):
             yield Fault("nesterov", "false without momentum or with dampening", "true")
+
+    def width_rule(self, *, hidden: bool) -> Rule | None:
+        """Steps are as large as gradients."""
+        return "gradient"
 
     def build(self, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
         """One `torch.optim.SGD`."""

@@ -25,7 +25,8 @@ def samples(folder: Folder) -> Element | None:
     texts = [s for s in folder.samples if "text" in s]
     rows = [s for s in folder.samples if "text" not in s]
     rows = rows or mappings(folder.judged.get("examples"))
-    parts = [_texts(texts), _confusion(folder), _examples(rows)]
+    caption = f"The first {min(len(rows), ROWS)} of the samples that were judged"
+    parts = [_texts(texts), _confusion(folder), examples(rows, caption)]
     if not any(parts):
         return None
     return h("section", h("h2", "What the model says"), parts)
@@ -109,7 +110,8 @@ def _confusion(folder: Folder) -> Element | None:
     return h("div.confusion", figure, beside)
 
 
-def _examples(rows: list[dict[str, Any]]) -> Element | None:
+def examples(rows: list[dict[str, Any]], caption: str) -> Element | None:
+    """Answers beside the truth, with how they stand to it."""
     if not rows:
         return None
     heads = list(dict.fromkeys(key for row in rows[:ROWS] for key in row))[:6]
@@ -123,7 +125,6 @@ def _examples(rows: list[dict[str, Any]]) -> Element | None:
             cells.append(_verdict(row["predicted"], row["true"]) if _has(row) else "–")
         body.append(cells)
     last = ["Difference" if numeric else "Verdict"] if pair else []
-    caption = f"The first {len(body)} of the samples that were judged"
     return tables.table(caption, [*(key.capitalize() for key in heads), *last], body)
 
 

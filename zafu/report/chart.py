@@ -16,6 +16,7 @@ from zafu.report.scale import Axis, axis, from_zero, steps, thin, tick
 from zafu.report.words import short
 
 TOP, RIGHT, BOTTOM = 8.0, 15.0, 22.0  # margins around the plot
+LINE = 16.0  # height of the name of an axis
 LETTER = 6.3  # width of a digit at the size of tick labels
 
 
@@ -63,10 +64,27 @@ def chart(
     frame = Frame(left, width, height, steps(last, max(3, width // 90)), y)
     shape = {"viewBox": f"0 0 {width} {height}", "role": "img"}
     drawn = [element for s in series for element in _drawn(frame, s)]
-    return h("svg.chart", shape, h("title", title), _grid(frame), drawn, _missing(frame, series))
+    return h("svg.chart", shape, h("title", title), grid(frame), drawn, _missing(frame, series))
 
 
-def _grid(frame: Frame) -> Element:
+def plane(title: str, frame: Frame, inside: Sequence[Child], *, across: str, down: str) -> Element:
+    """A picture of two quantities, with what is inside of it and the names of its axes."""
+    box = f"0 {-LINE:g} {frame.width:g} {frame.height + 2 * LINE:g}"
+    shape = {"viewBox": box, "role": "img"}
+    middle = {"x": (frame.left + frame.width - RIGHT) / 2, "y": frame.height + 12}
+    beside = h("text.axis", {"x": 0, "y": -4}, down)
+    under = h("text.axis", {**middle, "text-anchor": "middle"}, across)
+    return h("svg.chart.plane", shape, h("title", title), grid(frame), inside, beside, under)
+
+
+def framed(x: Axis, y: Axis, *, width: float = 400, height: float = 300) -> Frame:
+    """A frame for two axes, with room for the labels of the vertical one."""
+    left = 12 + LETTER * max(len(tick(t, y)) for t in y.ticks)
+    return Frame(left, width, height, x, y)
+
+
+def grid(frame: Frame) -> Element:
+    """The lines and labels of both axes."""
     inside: list[Child] = []
     right, base = frame.width - RIGHT, frame.height - BOTTOM
     for at, where in zip(frame.y.ticks, frame.down(np.array(frame.y.ticks)).tolist(), strict=True):

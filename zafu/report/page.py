@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from zafu.artifact import write_text
-from zafu.report import cards, layout, learning, results
+from zafu.report import cards, fusion, layout, learning, parts, reliability, results, trades
 from zafu.report.element import Child, Element, h, render
 from zafu.report.folder import Folder, read, words
 
@@ -35,8 +35,13 @@ def page(folder: Folder) -> str:
     sections = [
         results.header(folder),
         results.results(folder),
+        fusion.fusion(folder),
         learning.learning(folder),
         cards.samples(folder),
+        parts.parts(folder),
+        reliability.reliability(folder),
+        trades.thresholds(folder),
+        trades.numbers(folder),
         learning.time(folder),
         layout.layout(folder),
         cards.data(folder),

@@ -26,6 +26,7 @@ from zafu.units import Count, Seconds
 
 STATES = ("running", "interrupted", "failed", "finished")
 OWN = "this model"
+DRAWN = 4  # metrics that are drawn, beside those that the recipe asks for; the table has all
 
 
 def header(folder: Folder) -> Element:
@@ -49,20 +50,23 @@ def header(folder: Folder) -> Element:
 
 
 def results(folder: Folder) -> Element | None:
-    """Every metric beside the baselines, drawn and in numbers."""
+    """The metrics beside the baselines, the main ones drawn, all in numbers."""
     final = contest(folder)
     if not final:
         return None
     metrics = [final.metric, *(name for name in final.model if name != final.metric)]
-    figures = [_figure(name, final) for name in metrics]
+    asked = [name for name in metrics[DRAWN:] if better_when_higher(name) is None]
+    figures = [_figure(name, final) for name in [*metrics[:DRAWN], *asked]]
+    file = words(folder.judged.get("file"))
     split = "held-out test" if final.split == "test" else final.split
+    measured = f"on {file}" if file else f"on the {split} split"
     return h(
         "section",
         h("h2", "Results"),
         h(
             "p.lead",
-            f"Measured on the {split} split; intervals are at 95{NARROW}%. ",
-            _judged(final),
+            f"Measured {measured}; intervals are at 95{NARROW}%. ",
+            "" if file else _judged(final),
         ),
         h("div.grid", figures),
         _table(metrics, final),
@@ -71,7 +75,8 @@ def results(folder: Folder) -> Element | None:
 
 def _figure(metric: str, final: Contest) -> Element:
     own, rivals = final.model[metric], final.rivals(metric)
-    higher = final.higher_is_better if metric == final.metric else better_when_higher(metric)
+    higher = final.higher.get(metric, better_when_higher(metric))
+    higher = final.higher_is_better if metric == final.metric else higher
     way = "" if higher is None or not rivals else f"{'higher' if higher else 'lower'} is better"
     said = ", ".join(filter(None, [unit(metric, own), way]))
     rows = [(OWN, own), *sorted(rivals.items(), key=lambda item: item[1].value)]

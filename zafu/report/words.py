@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from zafu.measure import Measurement
 from zafu.report.folder import Folder, Scores, mapping, number, scores, words
@@ -13,10 +14,16 @@ from zafu.units import Seconds
 NAMES = {
     "bits_per_byte": "bits per byte",
     "f1_macro": "F1, macro",
+    "ece": "ECE",
+    "brier": "Brier score",
+    "top_5": "top 5",
+    "roc_auc_score": "ROC AUC",
+    "matthews_corrcoef": "Matthews correlation",
     "r2": "R²",
     "rmse": "RMSE",
     "mae": "MAE",
 }
+SHARES = frozenset({"accuracy", "balanced_accuracy", "top_5"})  # shown in percent
 NARROW = "\u202f"  # a thin space that does not break
 
 
@@ -29,6 +36,9 @@ class Contest:
     higher_is_better: bool
     model: Scores
     baselines: dict[str, Scores]
+    higher: dict[str, Any] = field(
+        default_factory=dict
+    )  # of each metric, whether more of it is better
 
     def rivals(self, metric: str) -> dict[str, Measurement]:
         """The baselines that have this metric."""
@@ -52,7 +62,8 @@ def contest(folder: Folder) -> Contest | None:
     higher = higher if isinstance(higher, bool) else bool(better_when_higher(metric))
     rivals = mapping(folder.judged.get("baselines"))
     found = {name: scores(own) for name, own in rivals.items()}
-    return Contest(words(folder.judged.get("split")) or "test", metric, higher, model, found)
+    split, ways = words(folder.judged.get("split")) or "test", mapping(folder.judged.get("higher"))
+    return Contest(split, metric, higher, model, found, ways)
 
 
 def better_when_higher(metric: str) -> bool | None:
@@ -70,7 +81,7 @@ def label(metric: str) -> str:
 
 def unit(metric: str, of: Measurement) -> str:
     """The unit in which a measurement is shown."""
-    return "%" if metric == "accuracy" and not of.unit else of.unit
+    return "%" if metric in SHARES and not of.unit else of.unit
 
 
 def scale(metric: str, of: Measurement) -> float:

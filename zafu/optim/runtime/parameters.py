@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from zafu.errors import Fault, RecipeError, Refused
+from zafu.nets.transfer import Widened, Wider
 from zafu.optim.contract import Group, Optimizer
 from zafu.spec import did_you_mean, show
 
@@ -15,14 +16,18 @@ def parameter_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, 
     """Every trainable parameter once, in groups as `Optimizer.build` wants them.
 
     What has fewer than two dims, norms and biases, has no weight decay unless a pattern says so.
-    A tied parameter goes by its first name, and a pattern may use any of its names. In place: a
+    A tied parameter goes by its first name, and a pattern may use any of its names. Where a net
+    says how it follows its width, so do learning rates; decay is divided by the same factor, so
+    that weights lose the same share of themselves in a step. In place: a
     parameter whose `lr_scale` is 0 no longer requires a gradient, and is left out.
-    Raises RecipeError for a pattern that matches nothing, Refused if nothing is left to train.
+    Raises RecipeError for a pattern that matches nothing, Refused if nothing is left to train or
+    the optimizer has no rule for width.
     """
     names = names_of(module)
     for index, group in enumerate(optimizer.groups):
         matching(names, group.match, path=f"fit.optimizer.groups.{index}.match")
     hidden = hidden_matrices(module)
+    wider = module.wider() if isinstance(module, Widened) else {}
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for parameter, aliases in names.items():
         scale, decay = _settings(parameter, aliases, optimizer)
@@ -30,6 +35,8 @@ def parameter_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, 
             parameter.requires_grad_(False)
         if not parameter.requires_grad:
             continue
+        step = _by_width(optimizer, wider.get(aliases[0]), hidden=aliases[0] in hidden)
+        scale, decay = scale * step, decay / step
         group = groups.setdefault((scale, decay), _empty(optimizer.start, scale, decay))
         group["params"].append((aliases[0], parameter))
         group["hidden"].update({aliases[0]} & hidden)
@@ -117,6 +124,16 @@ def _settings(
             chosen = group
     decay = default if chosen.weight_decay is None else chosen.weight_decay
     return chosen.lr_scale, decay
+
+
+def _by_width(optimizer: Optimizer, wider: Wider | None, *, hidden: bool) -> float:
+    """The factor on a parameter's learning rate that its net's width asks for."""
+    if wider is None or (wider.ratio == 1 and wider.factor == 1):
+        return 1.0
+    rule = optimizer.width_rule(hidden=hidden)
+    if rule is None:
+        raise Refused(f"model.transfer: {optimizer.kind} as it is set has no rule for width")
+    return wider.lr(rule)
 
 
 def _matches(aliases: tuple[str, ...], pattern: str) -> bool:
