@@ -33,10 +33,12 @@ from zafu.artifact import read_json, taking_turns, write_json, write_text
 from zafu.confirm import Confirm
 from zafu.errors import Fault, Interrupted, RecipeError, Refused
 from zafu.found import Result, result
+from zafu.hypergradient.settings import faults_of
 from zafu.pipeline import ship
 from zafu.recipe import Recipe
 from zafu.run import Run
 from zafu.search.contract import Ask, Search, Told
+from zafu.search.gradient import Gradient
 from zafu.session import Note
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
@@ -128,6 +130,9 @@ def place(name: str, runs: Path, digest: str) -> Path:
 def refused(tuning: Tuning) -> list[Fault]:
     """What would keep this search from coming to anything."""
     recipe, faults = tuning.recipe, list(tuning.search.refused(tuning.space))
+    if isinstance(tuning.search, Gradient):
+        known = {fault.path for fault in faults}
+        faults += [f for f in faults_of(recipe, tuning.space.paths) if f.path not in known]
     if recipe.fit.seconds is not None:
         expected = "a budget in samples, epochs, steps or tokens, as trials share a clock"
         faults.append(Fault("fit.seconds", expected, f"{recipe.fit.seconds:g}"))
