@@ -123,15 +123,17 @@ def audit(recipe: Recipe, name: str, *, runs: Path, how: How) -> Audit:
         with stoppable() as stop:
             found = doubts(recipe, data, how=how, stopped=lambda: stop.signal)
         suspects = ranked(recipe, data, found)
+        samples, line = len(found.scores), line_of(recipe, suspects)
         title = f"{name}: suspected labels"
+        about = audit_page.About(title, how, samples, len(suspects), line)
 
         def write(part: Path) -> None:
             (part / "suspects.csv").write_text(as_csv(suspects), encoding="utf-8")
             np.save(part / "scores.npy", found.scores, allow_pickle=False)
-            page = _page(recipe, data, title, suspects[:_SHOWN], len(found.scores), how)
+            page = _page(recipe, data, about, suspects[:_SHOWN])
             (part / "report.html").write_text(page, encoding="utf-8")
 
-        artifact.publish(folder, write, samples=len(found.scores), how=how)
+        artifact.publish(folder, write, samples=samples, how=how)
     suspects = read_csv(folder / "suspects.csv")
     return Audit(folder, suspects, int(artifact.card(folder)["samples"]), line_of(recipe, suspects))
 
@@ -257,17 +259,12 @@ def line_of(recipe: Recipe, suspects: tuple[Suspect, ...]) -> str:
 
 
 def _page(
-    recipe: Recipe,
-    data: Path,
-    title: str,
-    suspects: tuple[Suspect, ...],
-    samples: int,
-    how: How,
+    recipe: Recipe, data: Path, about: audit_page.About, suspects: tuple[Suspect, ...]
 ) -> str:
     split = recipe.data.open(data, "train")
     signature = Signature.parse(read_json(data / "signature.json"))
     rows = [audit_page.Row(*s[1:], *_shown(recipe, split, signature, s.row)) for s in suspects]
-    return audit_page.page(title, rows, samples=samples, how=how, line=line_of(recipe, suspects))
+    return audit_page.page(about, rows)
 
 
 def _shown(

@@ -29,18 +29,28 @@ class Row(NamedTuple):
     text: str
 
 
-def page(title: str, rows: Sequence[Row], *, samples: int, how: str, line: str) -> str:
+class About(NamedTuple):
+    """What the page is about."""
+
+    title: str
+    how: str
+    samples: int
+    suspected: int
+    line: str  # what leaves the suspects out; "" where it can't be said
+
+
+def page(about: About, rows: Sequence[Row]) -> str:
     """The whole page as text; the same values give the same bytes."""
-    sections = [_header(title, len(rows), samples, how), _suspects(rows), _what_to_do(line)]
-    return document(f"{title} – zafu", sections, h("footer", h("p", "Made by zafu.")))
+    sections = [_header(about, len(rows)), _suspects(rows), _what_to_do(about.line)]
+    return document(f"{about.title} – zafu", sections, h("footer", h("p", "Made by zafu.")))
 
 
-def _header(title: str, shown: int, samples: int, how: str) -> Element:
-    facts = [("Training samples", f"{samples:,}"), ("Shown here", f"{shown:,}")]
-    cells = [h("div", h("dt", name), h("dd", value)) for name, value in facts]
-    said = f"Doubt is {_MEANING[how]}: 0 to 1. A suspicion is no proof: look at each."
-    about = h("p.eyebrow", h("span", "audit"), h("span.name", how))
-    return h("header", about, h("h1", title), h("dl.facts", cells), h("p", said))
+def _header(about: About, shown: int) -> Element:
+    counts = {"Training samples": about.samples, "Suspected": about.suspected, "Shown here": shown}
+    cells = [h("div", h("dt", name), h("dd", f"{count:,}")) for name, count in counts.items()]
+    said = f"Doubt is {_MEANING[about.how]}: 0 to 1. A suspicion is no proof: look at each."
+    top = h("p.eyebrow", h("span", "audit"), h("span.name", about.how))
+    return h("header", top, h("h1", about.title), h("dl.facts", cells), h("p", said))
 
 
 def _suspects(rows: Sequence[Row]) -> Element:
@@ -50,7 +60,7 @@ def _suspects(rows: Sequence[Row]) -> Element:
         [row.id or str(at + 1), f"{row.score:.3f}", _look(row), row.given, row.suggested]
         for at, row in enumerate(rows)
     ]
-    heads = ("sample", "doubt", "what it is", "label", "likely")
+    heads = ("sample", "doubt", "as the model sees it", "label", "likely")
     return h(
         "section", h("h2", "Suspects"), table("The most doubtful first", heads, cells, numbers=1)
     )
