@@ -6,8 +6,9 @@ READY := $(ENV)/.ready
 DEMO_READY := $(ENV)/.ready-demo
 BENCH_ENV := .venv-bench
 BENCH_READY := $(BENCH_ENV)/.ready
+TUNE_READY := $(BENCH_ENV)/.ready-tune
 
-.PHONY: demo test check bench bench-parallel docs clean
+.PHONY: demo test check bench bench-parallel bench-tune docs clean
 
 demo: $(DEMO_READY)  ## train a language model on Python's own sources, and look at its report
 	$(BIN)/zafu train zafu/recipes/python.yaml
@@ -28,6 +29,12 @@ bench: $(BENCH_READY)  ## zafu's loop beside its peers, in one run and an enviro
 
 bench-parallel: $(BENCH_READY)  ## layouts beside theory, and a step beside torch by hand
 	$(BENCH_ENV)/bin/python benchmarks/parallel/measure.py
+
+bench-tune: $(TUNE_READY)  ## searches and the stacked engine beside their peers, and width transfer
+	$(BENCH_ENV)/bin/python benchmarks/tune/headline.py
+	$(BENCH_ENV)/bin/python benchmarks/tune/search_quality.py
+	$(BENCH_ENV)/bin/python benchmarks/tune/overhead.py
+	$(BENCH_ENV)/bin/python benchmarks/tune/transfer.py
 
 docs: $(READY)  ## write docs/recipe.md from the schema
 	$(BIN)/python docs/make_reference.py
@@ -51,6 +58,10 @@ $(BENCH_READY): benchmarks/loop/requirements.txt pyproject.toml
 	$(BENCH_ENV)/bin/pip install --quiet --upgrade "pip>=25.1"
 	$(BENCH_ENV)/bin/pip install --quiet "torch>=2.13,<2.14"
 	$(BENCH_ENV)/bin/pip install --quiet --editable ".[sklearn]" -r benchmarks/loop/requirements.txt
+	touch $@
+
+$(TUNE_READY): benchmarks/tune/requirements.txt | $(BENCH_READY)
+	$(BENCH_ENV)/bin/pip install --quiet --editable ".[tune]" -r benchmarks/tune/requirements.txt
 	touch $@
 
 clean:

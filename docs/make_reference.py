@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from zafu.cli.families import FAMILIES
 from zafu.data.contract import Shares
+from zafu.data.fold import Fold
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import EarlyStopping, Fit
 from zafu.optim.contract import Group
@@ -25,6 +26,7 @@ PARTS: dict[str, type[Spec]] = {
     "`fit.early_stopping`": EarlyStopping,
     "`fit.optimizer.groups`, each": Group,
     "`data.split`": Shares,
+    "`data.split.test` or `data.split.validation` as a fold": Fold,
     "`evaluate`": Evaluate,
 }
 HEAD = """\

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zafu.crossval import cross_validate, out_of_fold
     from zafu.errors import RecipeError, ZafuError
     from zafu.measure import Measurement
     from zafu.pipeline import evaluate, events, load_model, predict, train
@@ -26,9 +27,11 @@ _HOME = {
     "RecipeError": "zafu.errors",
     "Run": "zafu.run",
     "ZafuError": "zafu.errors",
+    "cross_validate": "zafu.crossval",
     "evaluate": "zafu.pipeline",
     "events": "zafu.pipeline",
     "load_model": "zafu.pipeline",
+    "out_of_fold": "zafu.crossval",
     "predict": "zafu.pipeline",
     "train": "zafu.pipeline",
 }
@@ -39,9 +42,11 @@ __all__ = [
     "RecipeError",
     "Run",
     "ZafuError",
+    "cross_validate",
     "evaluate",
     "events",
     "load_model",
+    "out_of_fold",
     "predict",
     "train",
 ]

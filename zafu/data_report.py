@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +19,7 @@ from zafu.data.ledger import REMOVED
 from zafu.loading.contract import Request
 from zafu.recipe import Recipe
 from zafu.report.data_page import Row, Shown, page
+from zafu.report.picture import uri
 from zafu.signature import Signature
 from zafu.source import to_yaml
 from zafu.tokenizers.contract import Encoder
@@ -128,23 +126,3 @@ def _rows(recipe: Recipe, folder: Path, split: Split, signature: Signature) -> l
         }
         for i, target in zip(ids.tolist(), targets, strict=True)
     ]
-
-
-def uri(picture: np.ndarray) -> str:
-    """A picture `(1 or 3 channels, height, width)` uint8 as a PNG in a data URI (RFC 2083)."""
-    channels, height, width = picture.shape
-    lines = picture.transpose(1, 2, 0).reshape(height, -1)
-    plain = np.concatenate([np.zeros((height, 1), np.uint8), lines], 1).tobytes()  # no filter
-    kind = 0 if channels == 1 else 2
-    chunks = [
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)),
-        _chunk(b"IDAT", zlib.compress(plain, 9)),
-        _chunk(b"IEND", b""),
-    ]
-    encoded = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
-    return f"data:image/png;base64,{encoded}"
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    check = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)

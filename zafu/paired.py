@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from zafu import artifact, statistics
-from zafu.crossval import Crossval, Event, Finished, all_parts, events, refused
+from zafu.crossval import Crossval, Event, all_parts, engine_of, events, refused
 from zafu.errors import Fault, RecipeError, Refused
-from zafu.parts import Kept, Result, sizes
+from zafu.parts import Kept, sizes
 from zafu.recipe import Recipe
 from zafu.report.paired_page import write as write_report
 from zafu.spec import Spec, show
@@ -38,8 +38,8 @@ class Difference(Spec):
     means: tuple[float, float]
     pairs: tuple[tuple[int, int, float, float], ...]
     """Repeat, fold, and the metric of both."""
-    seconds: tuple[float, float]
-    """Of all trainings of each."""
+    seconds: tuple[float, float] | None
+    """Of all trainings of each; null where they were computed in different ways."""
 
 
 class Compared(NamedTuple):
@@ -54,12 +54,9 @@ def paired(first: Crossval, second: Crossval) -> Iterator[Event | Compared]:
     faults = [*refused(first), *refused(second), *_faults(first, second)]
     if faults:
         raise RecipeError(list(dict.fromkeys(faults)))
-    results: list[Result] = []
-    for crossval in (first, second):
-        for event in events(crossval):
-            yield event
-            if isinstance(event, Finished):
-                results.append(event.result)
+    yield from events(first)
+    alike = engine_of(second) or engine_of(first)  # so that their costs can be compared
+    yield from events(second.on(alike) if second.engine == "auto" and alike else second)
     found = difference(first, second)
     name = f"against-{second.digest[:8]}"
     artifact.write_json(first.folder / f"{name}.json", found.dump())
@@ -91,7 +88,7 @@ def difference(first: Crossval, second: Crossval) -> Difference:
         pairs=tuple(
             (a.part.repeat, a.part.fold, *row) for (a, _), row in zip(done, rows, strict=True)
         ),
-        seconds=(_seconds(both[0]), _seconds(both[1])),
+        seconds=(_seconds(both[0]), _seconds(both[1])) if _alike(first, second) else None,
     )
 
 
@@ -127,6 +124,10 @@ def _same(a: Kept, b: Kept) -> tuple[Kept, Kept]:
             "data is read or cleaned in different ways"
         )
     return a, b
+
+
+def _alike(first: Crossval, second: Crossval) -> bool:
+    return engine_of(first.on("auto")) == engine_of(second.on("auto"))
 
 
 def _seconds(parts: list[Kept]) -> float:

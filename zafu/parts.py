@@ -160,6 +160,11 @@ def keep(folder: Path, kept: Kept) -> None:
     publish(folder / "parts" / kept.part.name, write, kind="part")
 
 
+def there(folder: Path) -> bool:
+    """Whether a folder is a cross-validation's, finished or not."""
+    return (folder / "parts").is_dir() or (folder / "folds.json").is_file()
+
+
 def read(folder: Path, place: tuple[int, int], data: str | None = None) -> Kept | None:
     """A part that was kept; None if it is not there, not whole, or of other prepared data."""
     where = folder / "parts" / f"{place[0]}-{place[1]}"

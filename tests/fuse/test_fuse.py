@@ -121,7 +121,7 @@ def test_the_same_fusion_again_is_finished(
     assert again.found == vote.found
     assert not again.new
     assert main(["fuse", *map(str, three), "--how", "vote"]) == 0
-    assert "is finished" in capsys.readouterr().out
+    assert "is finished" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("way", ["hard", "weighted", "stack"])

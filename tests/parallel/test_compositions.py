@@ -226,6 +226,21 @@ def test_every_optimizer_moves_cut_matrices_as_it_moves_whole_ones(
     near(found, ADAPTIVE)
 
 
+@pytest.mark.parametrize(
+    "layout", [DATA, ZERO_1, ZERO_3, TENSOR, CONTEXT, *CROSSED], ids=json.dumps
+)
+def test_a_learning_rate_is_found_from_all_that_processes_hold(
+    spread: Callable[..., Found], layout: dict[str, Any]
+) -> None:
+    """At so high a rate, a cosine over a part of the weights leads elsewhere."""
+    lr = {"kind": "auto", "start": 1e-3, "rate": 1.0}
+    optimizer = {"kind": "adamw", "lr": lr, "groups": [{"match": "*norm*", "lr_scale": 0.5}]}
+
+    found = spread(layout, optimizer=optimizer, average=None, penalties=[], steps=6)
+
+    near(found, ADAPTIVE)
+
+
 @pytest.mark.parametrize("kind", ["adafactor", "muon"])
 @pytest.mark.parametrize("layout", [CROSSED[2], {**PIPELINE, "shard": 2}], ids=json.dumps)
 def test_a_tied_tensor_that_is_moved_whole_counts_once_in_norms(

@@ -35,8 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="settings tried for each arm; 0: none is tuned (default: 20; claims: 12)",
     )
-    add("--seeds", metavar="N[:M]",
-        help="fresh seeds, and the most while nothing is shown (default: 10:30; claims: 10:20)")  # fmt: skip
+    seeds = "fresh seeds, and the most while nothing is shown (default: 10:30; claims: 10:20)"
+    add("--seeds", metavar="N[:M]", help=seeds)
     add("--budget", help="time after which no seeds are added, such as 90s, 20min, 1.5h")
     add("--target", type=float, help="metric for the time to it (default: 99 %% of the best arm)")
     add("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")

@@ -16,6 +16,7 @@ VERBS = {
     "check": "find every fault of a recipe before anything is spent",
     "prepare": "clean, split and encode the data of a recipe, and say what was done",
     "data": "fetch sets to start from; one HTML page about a recipe's data",
+    "audit": "find training labels that are probably wrong, with a page to review them",
     "train": "carry a recipe to a finished model; go on where it stopped",
     "verify-layout": "prove that a layout computes what one process computes",
     "tune": "search over a recipe's settings, and confirm the best with fresh seeds",

@@ -10,6 +10,7 @@ from zafu.models.contract import Model
 from zafu.optim.averaging import Average
 from zafu.optim.contract import Optimizer
 from zafu.optim.penalties import Penalty
+from zafu.optim.rate import LearningRate
 from zafu.optim.schedules import Schedule
 from zafu.search.contract import Search
 from zafu.spec import Family
@@ -30,6 +31,7 @@ FAMILIES: dict[str, type[Family]] = {
     "loaders": Loader,
     "models": Model,
     "optimizers": Optimizer,
+    "learning-rates": LearningRate,
     "schedules": Schedule,
     "penalties": Penalty,
     "averages": Average,

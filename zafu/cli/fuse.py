@@ -20,6 +20,7 @@ VERDICTS = {
 EXAMPLE = """\
   zafu fuse runs/a runs/b runs/c --how vote      mean of probabilities; members of any architecture
   zafu fuse runs/a runs/b runs/c --how stack     weights learned on the validation split
+  zafu fuse runs/a runs/b --how stack --out-of-fold runs/a-crossval-… runs/b-crossval-…
   zafu fuse runs/a runs/b runs/c --how soup      mean of weights, greedy; one architecture
   zafu fuse runs/a --how vote                    the checkpoints of one run (schedule: cyclic)"""
 
@@ -35,6 +36,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "stack: learned weights by class; soup: mean of weights, greedy; uniform: of all",
     )
     parser.add_argument(
+        "--out-of-fold",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CROSSVAL",
+        help="finished cross-validations, one of each member's recipe: a stack learns from these",
+    )
+    parser.add_argument(
         "--runs", type=Path, help="where the folder goes (default: beside the first)"
     )
     parser.add_argument("--out", type=Path, help="the folder (default: named by the members)")
@@ -45,7 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print members and the fused model beside each other, and what that showed."""
     from zafu.fuse.fusion import fuse
 
-    found = fuse(arguments.members, arguments.how, runs=arguments.runs, out=arguments.out)
+    found = fuse(
+        arguments.members,
+        arguments.how,
+        out_of_fold=arguments.out_of_fold,
+        runs=arguments.runs,
+        out=arguments.out,
+    )
     if arguments.json:
         print(json.dumps({"folder": str(found.folder), **found.found}, indent=1))
     else:

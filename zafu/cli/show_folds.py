@@ -86,11 +86,16 @@ def compared(event: Compared) -> list[str]:
         "worse": "worse than the first recipe",
         "not shown": "no difference from the first recipe was shown",
     }[found.verdict]
+    seconds = (
+        []
+        if found.seconds is None
+        else [f"  trained for {Seconds(found.seconds[1])} against {Seconds(found.seconds[0])}"]
+    )
     return [
         f"{changed}: {said}",
         f"  {found.metric} {second:.4g} against {first:.4g}: {size.value:+.4g} {between(size)}, "
         f"p = {found.effect.p:.2g} ({size.how})",
-        f"  trained for {Seconds(found.seconds[1])} against {Seconds(found.seconds[0])}",
+        *seconds,
         f"report  {event.report}",
     ]
 

@@ -34,7 +34,7 @@ def question(name: str, stem: str, base: Source, how: How) -> Comparison:
     wanted = [one for one in of.wanted() if _fits(base, one)]
     how = replace(how, trials=_trials(of, how), plan=how.plan or of.plan)
     made = comparison(f"{stem}-{name}", base, wanted, how)
-    return replace(made, says=of.says, statements=of.statements)
+    return replace(made, recipe=stem, says=of.says, statements=of.statements)
 
 
 def comparison(name: str, base: Source, wanted: Sequence[Wanted], how: How) -> Comparison:

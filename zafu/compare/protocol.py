@@ -47,6 +47,7 @@ class Comparison:
     plan: Plan = field(default_factory=Plan)
     target: float | None = None  # of the metric, for the time to it; None: by the best arm
     budget: float | None = None  # seconds after which no further seeds are added
+    recipe: str = ""  # its name, where that of the comparison says more
     says: str = ""  # the claim, if one is made
     statements: tuple[Statement, ...] = ()  # of the claim, which then decides on further seeds
 
@@ -58,7 +59,7 @@ class Comparison:
     @property
     def higher(self) -> bool:
         """Whether more of it is better."""
-        return self.arms[0].recipe.task.metrics[self.metric]
+        return self.arms[0].recipe.task.higher_is_better(self.metric)
 
     def identity(self) -> str:
         """Digest of all that decides the answer, save how long it may take."""
@@ -164,6 +165,7 @@ def _answer(work: Work) -> Answer:
     rows = tuple(_row(work, arm, tuned[arm.name], looked, paces, target) for arm in of.arms)
     return Answer(
         name=of.name,
+        recipe=of.recipe or of.name,
         metric=of.metric,
         higher_is_better=of.higher,
         seeds=n,

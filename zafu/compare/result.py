@@ -68,6 +68,8 @@ class Answer(Spec):
     """What a comparison found."""
 
     name: str
+    recipe: str
+    """The name of the recipe."""
     metric: str
     higher_is_better: bool
     seeds: int

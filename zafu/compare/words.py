@@ -28,12 +28,12 @@ def points(metric: str) -> str:
 
 
 def places(*found: Measurement, factor: float = 1.0) -> int:
-    """Digits after the point that the narrowest interval bears, 1 to 5."""
+    """Digits after the point that the narrowest interval bears, 1 to 5: two of its half width."""
     halves = [
         (m.high - m.low) / 2 * factor for m in found if m.low is not None and m.high is not None
     ]
     narrow = min((half for half in halves if half > 0), default=0.5)
-    return next((n for n in range(1, 5) if narrow * 10**n >= 1), 5)
+    return next((n for n in range(1, 5) if narrow * 10**n >= 3), 5)
 
 
 def between(of: Measurement, digits: int, *, factor: float = 1.0, plus: bool = False) -> str:
@@ -53,7 +53,7 @@ def p_value(p: float) -> str:
 def sentence(answer: Answer) -> str:
     """What was found, in a sentence."""
     if answer.claim is not None:
-        return f"On {answer.name}, “{answer.claim.says.rstrip('.')}” {_truth(answer.claim)}"
+        return f"On {answer.recipe}, “{answer.claim.says.rstrip('.')}” {_truth(answer.claim)}"
     shown = [(row.name, row.shown) for row in answer.rows if row.shown]
     base, metric = answer.base.name, answer.metric
     parts: list[str] = []
@@ -66,7 +66,7 @@ def sentence(answer: Answer) -> str:
     if silent := [name for name, s in shown if s.verdict == "not shown"]:
         beside = "" if parts else f" from {base}"
         parts.append(f"no difference of {_and(silent)}{beside} is shown")
-    return f"On {answer.name}, {'; '.join(parts)}"
+    return f"On {answer.recipe}, {'; '.join(parts)}"
 
 
 def how(answer: Answer) -> str:

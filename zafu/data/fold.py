@@ -37,7 +37,7 @@ class Fold(Spec):
     settings: dict[str, splitters.Setting] = Field(default={})
     """What that class is made with; `of` is its n_splits."""
     indices: str | None = None
-    """A file of folds that `zafu.crossval` wrote for a splitter of yours, named by its digest."""
+    """A file of folds that `zafu.cross_validate` wrote for a splitter, named by its digest."""
 
     @property
     def dealt_elsewhere(self) -> bool:
@@ -54,7 +54,7 @@ class Fold(Spec):
             if self.repeat:
                 yield Fault("repeat", "0, as the file has one partition", str(self.repeat))
             if not _DIGEST.search(self.indices):
-                yield Fault("indices", "a file that zafu.crossval wrote", show(self.indices))
+                yield Fault("indices", "a file that zafu.cross_validate wrote", show(self.indices))
         if self.dealt_elsewhere and self.gap:
             yield Fault("gap", "0, as a splitter has its own settings", str(self.gap))
         if self.splitter is not None:

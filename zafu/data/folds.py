@@ -52,8 +52,8 @@ def _by_rank(chance: np.ndarray, of: int, what: str) -> np.ndarray:
     """Parts of as many units, to one."""
     different, rank = np.unique(chance, return_inverse=True)
     if len(different) < of:
-        found = f"{len(chance)} {what}, of which {len(different)} may part"
-        raise DataError(f"data.split: expected at least {of} {what} for {of} folds, found {found}")
+        found = f"{len(different)} (of {len(chance)} {what}): take fewer folds"
+        raise DataError(f"data.split: expected {of} parts that may stand alone, found {found}")
     return rank * of // len(different)
 
 

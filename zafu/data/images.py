@@ -27,6 +27,7 @@ from zafu.data.contract import Data, Labelled, Split
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
 from zafu.data.ledger import Ledger, Removed, report
+from zafu.data.left_out import left_out
 from zafu.data.normalize import Normalize
 from zafu.data.perceptual import PictureDuplicates
 from zafu.data.picture_pieces import Look, Piece, look
@@ -74,6 +75,8 @@ class Images(Data):
     """What is done about training pictures that seem to be of another class; null: nothing."""
     keep: tuple[str, ...] = ()
     """Ids of removed.jsonl that no step of cleaning may take out."""
+    without: tuple[str, ...] = ()
+    """Ids of pictures that are left out of training, such as those that `zafu audit` suspects."""
     store: pictures.Store = "decoded"
     """Pixels, read fast; or the files as they are: far smaller, decoded whenever they are read."""
     decoder: decode.Decoder = "pillow"
@@ -141,6 +144,8 @@ class Images(Data):
         ledger = Ledger()
         gathered, found = self._cleaned(ledger, work)
         dealt, leaking = self._dealt(gathered, found, seed)
+        ids = gathered.facts["id"].to_list()
+        dealt["train"] = left_out(dealt["train"], ids, self.without, ledger)
         labels, targets = self._classes(gathered.facts["label"].to_list(), dealt["train"])
         doubted: list[dict[str, Any]] = []
         if self.suspects:

@@ -58,6 +58,15 @@ def names(folder: Path) -> list[str]:
     return pl.read_ipc(folder / _FOLDER / "names.arrow")["id"].to_list()
 
 
+def named(folder: Path, split: str) -> list[str]:
+    """The id of each sample of a split, "" for one that was made up; empty for windows."""
+    places = ids(folder, split)
+    if places is None:
+        return []
+    found = names(folder)
+    return [found[place] if place >= 0 else "" for place in places.tolist()]
+
+
 def known(folder: Path) -> Known:
     """What a splitter is told of the pool."""
     paths = {name: folder / _FOLDER / f"{name}.npy" for name in ("classes", "groups")}

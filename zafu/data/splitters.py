@@ -96,14 +96,21 @@ def split(
             splitter = made(**_completed(made, settings, of=of, chance=chance))
             found = folds(splitter, known)
     except (ValueError, TypeError, UserWarning) as error:
-        needs = "; set data.split.by=group and column" if "groups" in str(error) else ""
-        raise DataError(f"data.split, {name}: {error}{needs}") from None
+        raise DataError(f"data.split, {name}: {error}{_help(str(error))}") from None
     if len(found) != of:
         raise DataError(
             f"data.split, {name}: makes {len(found)} folds of these samples, expected {of}: "
             f"set of: {len(found)} (zafu crossval --folds {len(found)})"
         )
     return np.flatnonzero(found[fold] == TRAIN), np.flatnonzero(found[fold] == HELD)
+
+
+def _help(said: str) -> str:
+    """What to do about groups that a splitter lacks, or does not look at."""
+    if "groups" not in said:
+        return ""
+    ignored = "ignored" in said
+    return "; set data.split.by=" + ("random and no column" if ignored else "group, and column")
 
 
 def folds(splitter: Splitter, known: Known) -> np.ndarray:

@@ -34,6 +34,7 @@ from zafu.data.contract import SPLITS, Data, Labelled
 from zafu.data.deal import deal
 from zafu.data.files import refuse
 from zafu.data.ledger import report
+from zafu.data.left_out import left_out
 from zafu.data.normalize import Normalize
 from zafu.data.sift import Kept, Sieve
 from zafu.data.smote import Smote
@@ -79,6 +80,8 @@ class Table(Data):
     """Steps that say which rows and columns should go, in this order."""
     keep: tuple[str, ...] = ()
     """Ids of rows that no step may remove, as removed.jsonl names them."""
+    without: tuple[str, ...] = ()
+    """Ids of rows that are left out of training, such as those that `zafu audit` suspects."""
     features: tuple[Feature, ...] = ()
     """What is made of the columns, one after the other; fitted on the training rows."""
     min_count: int = Field(default=2, ge=1)
@@ -142,14 +145,7 @@ class Table(Data):
         if self.smote:
             encoded, facts["added"] = columns.enlarged(fitted, encoded, self.smote, seed=seed)
         arrays.write_arrays(folder / "train", encoded._asdict())
-        pool.write(
-            folder,
-            dealt,
-            kept.ids.to_list(),
-            classes=_classes(kept.rows[self.target]),
-            groups=kept.keys if self.split.by == "group" else None,
-            made=len(encoded.targets) - real,
-        )
+        self._write_pool(folder, kept, dealt, made=len(encoded.targets) - real)
         for split in SPLITS[1:]:
             raw = kept.rows[dealt[split]]
             rows = self._featured(raw, fitted, transform) if raw.height else train[:0]
@@ -230,6 +226,8 @@ class Table(Data):
         classes = _classes(kept.rows[self.target])
         dealt = deal(prints, self.split, seed=seed, what="rows", keys=kept.keys, classes=classes)
         training = (step for step in self.clean if step.scope == "train")
+        ids = kept.ids.to_list()
+        dealt["train"] = left_out(dealt["train"], ids, self.without, sieve.ledger)
         train, places = sieve.through(
             training, kept.at(dealt["train"]), target=self.target, seed=seed
         )
@@ -240,10 +238,18 @@ class Table(Data):
             raise DataError(
                 f"data.clean: expected training rows and columns to be left, found {found}"
             )
-        ids = kept.ids.to_list()
         leaking = leaks.find(prints, dealt, self.split, ids=ids, keys=kept.keys)
         leaks.refuse_leaks(leaking, self.leaks)
         return kept.without(gone), dealt, leaking
+
+    def _write_pool(
+        self, folder: Path, kept: Kept, dealt: dict[str, np.ndarray], *, made: int
+    ) -> None:
+        """Write where each clean row went; `made` are those of SMOTE."""
+        groups = kept.keys if self.split.by == "group" else None
+        classes = _classes(kept.rows[self.target])
+        names = kept.ids.to_list()
+        pool.write(folder, dealt, names, classes=classes, groups=groups, made=made)
 
     def _fitted(
         self, rows: pl.DataFrame, places: np.ndarray, *, seed: int, transform: Path

@@ -41,6 +41,7 @@ def why_not(trial: Trial) -> str:
         f"model.kind={model.kind}": model.kind not in MODELS,
         "dropout or drop_path": random,
         "documents seen apart": model.sees_documents(),
+        "model.transfer": model.transfers(),
         f"fit.optimizer.kind={optimizer.kind}": optimizer.kind not in OPTIMIZERS,
         "fit.optimizer.lr=auto": not isinstance(optimizer.dump()["lr"], float),
         "fit.optimizer.groups": bool(optimizer.groups),

@@ -20,22 +20,24 @@ from torch import nn
 from zafu import answer, artifact, statistics, tensors
 from zafu.artifact import read_json, write_json, write_text
 from zafu.checkpoint import MODEL
-from zafu.errors import DataError, Refused
+from zafu.errors import Refused
 from zafu.evaluation import calibration
 from zafu.evaluation.calibration import Calibration
 from zafu.fuse import ways
 from zafu.fuse.answers import go_on, read
 from zafu.fuse.cost import Cost, costs
 from zafu.fuse.diversity import diversity, rights
-from zafu.fuse.members import Member
+from zafu.fuse.members import Member, judging, prepared_by
 from zafu.fuse.members import read as read_members
+from zafu.fuse.out_of_fold import OutOfFold
+from zafu.fuse.out_of_fold import read as read_folds
 from zafu.fuse.ways import Joined, Table, Way
 from zafu.judge import judged_answers, scored, unless_stopped
 from zafu.layout import Layout
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
-from zafu.run import Run, environment, prepared
+from zafu.run import Run, environment
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import to_yaml
@@ -56,6 +58,20 @@ class Fused(NamedTuple):
     new: bool  # False where it had been finished before
 
 
+class Asked(NamedTuple):
+    """What is to be made."""
+
+    members: list[Member]
+    way: Way
+    outside: OutOfFold | None
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides it."""
+        more = [self.outside.digest] if self.outside else []
+        return digest_of([self.way, *(member.digest for member in self.members), *more])[:8]
+
+
 class Judged(NamedTuple):
     """What a model, or the fused one, says of a split."""
 
@@ -65,34 +81,42 @@ class Judged(NamedTuple):
 
 
 def fuse(
-    paths: Sequence[Path], way: Way, *, runs: Path | None = None, out: Path | None = None
+    paths: Sequence[Path],
+    way: Way,
+    *,
+    out_of_fold: Sequence[Path] = (),
+    runs: Path | None = None,
+    out: Path | None = None,
 ) -> Fused:
     """Make one model of finished runs or checkpoints; of one run alone, of its checkpoints.
 
-    The folder is `out`, or is named by members and way under `runs` (where the first run lies).
+    A stack learns from the cross-validations `out_of_fold`, one of each member's recipe in any
+    order; without them from the validation split. The folder is `out`, or is named by all of these
+    under `runs` (where the first run lies).
     Raises Refused with every reason why these cannot be fused, Interrupted after a signal.
     """
+    if out_of_fold and way != "stack":
+        raise Refused(f"--out-of-fold: expected --how stack, found --how {way}")
     members = read_members(paths)
-    digest = digest_of([way, *(member.digest for member in members)])[:8]
-    near = runs or members[0].run.folder.parent
-    folder = out or near / f"{_name(members)}-fused-{digest}"
-    if folder.exists():
-        return _there(folder, digest)
-    with stoppable() as stop, artifact.taking_turns(folder.with_name(LOCK)):
-        if folder.exists():  # another process was faster
-            return _there(folder, digest)
-        found = _made(folder, members, way, digest, stop)
+    with stoppable() as stop:
+        asked = Asked(members, way, read_folds(members, out_of_fold, stop) if out_of_fold else None)
+        near = runs or members[0].run.folder.parent
+        folder = out or near / f"{_name(members)}-fused-{asked.digest}"
+        if folder.exists():
+            return _there(folder, asked.digest)
+        with artifact.taking_turns(folder.with_name(LOCK)):
+            if folder.exists():  # another process was faster
+                return _there(folder, asked.digest)
+            found = _made(folder, asked, stop)
     return Fused(folder, found, new=True)
 
 
-def _made(folder: Path, members: list[Member], way: Way, digest: str, stop: Stop) -> dict[str, Any]:
+def _made(folder: Path, asked: Asked, stop: Stop) -> dict[str, Any]:
+    members, way = asked.members, asked.way
     recipe = members[0].recipe
-    data = prepared(recipe, members[0].run.folder.parent, stopped=lambda: stop.signal)
-    if data.name != members[0].data:
-        text = f"expected the data of the members, {members[0].data}, found {data.name}"
-        raise DataError(f"{data}: {text}: files, packages or zafu have changed since")
+    data = prepared_by(members[0], stop)
     validation = recipe.data.open(data, "validation")
-    table = Table(members, validation, [], stop)
+    table = Table(members, validation, [], stop, asked.outside)
     if len(validation):
         values = [ways.score(table, member.module) for member in members]
         table = replace(table, values=values)
@@ -117,13 +141,9 @@ def _made(folder: Path, members: list[Member], way: Way, digest: str, stop: Stop
         shown = replace(read_folder(part), name=folder.name)
         write_text(part / report.NAME, report.page(shown))
 
-    artifact.publish(folder, write, kind="fusion", how=way, fusion=digest, members=parents(members))
+    of = parents(members)
+    artifact.publish(folder, write, kind="fusion", how=way, fusion=asked.digest, members=of)
     return found
-
-
-def judging(recipe: Recipe, data: Path) -> str:
-    """The split that judges: test, or validation where there is none."""
-    return "test" if len(recipe.data.open(data, "test")) else "validation"
 
 
 def parents(members: Sequence[Member]) -> list[dict[str, str]]:
@@ -213,15 +233,16 @@ def _found(
         "means": ways.WAYS[way],
         "split": split,
         "metric": recipe.metric,
-        "higher_is_better": recipe.task.metrics[recipe.metric],
+        "higher_is_better": recipe.higher_is_better,
         "members": rows,
         "fused": {"scores": own.evaluation["scores"], "cost": of_fused.dump()},
         "best": members[best].name,
         "effect": effect.dump(),
         "verdict": statistics.verdict(
-            effect.p, effect.size.value, higher_is_better=recipe.task.metrics[recipe.metric]
+            effect.p, effect.size.value, higher_is_better=recipe.higher_is_better
         ),
         "diversity": diversity(recipe.task, [rival.answers for rival in rivals]),
+        "out_of_fold": len(table.outside.targets) if table.outside else None,
         "notes": notes,
         "time": time.time(),
     }
@@ -244,7 +265,7 @@ def _best(table: Table, rivals: list[Judged]) -> tuple[int, str]:
     """The member that would have been taken otherwise, and the split that says so."""
     if table.values:
         return table.order[0], "validation"
-    higher = table.recipe.task.metrics[table.recipe.metric]
+    higher = table.recipe.higher_is_better
     values = [rival.evaluation["scores"][table.recipe.metric]["value"] for rival in rivals]
     return int(np.argmax(values) if higher else np.argmin(values)), rivals[0].evaluation["split"]
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from torch import nn
 
-from zafu import artifact, checkpoint, loop, tensors
+from zafu import artifact, checkpoint, loop, parts, tensors
 from zafu.build import build
-from zafu.errors import Damaged, Refused
+from zafu.errors import Damaged, DataError, Refused
 from zafu.evaluation import calibration
 from zafu.pipeline import load_model, model_folder
 from zafu.recipe import Recipe
-from zafu.run import Run
+from zafu.run import Run, prepared
+from zafu.signals import Stop
 from zafu.signature import Signature
 
 OWN = frozenset(
@@ -85,8 +86,26 @@ def _differences(members: Sequence[Member]) -> Iterator[str]:
             yield f"{member.name}: {text}; the splits may differ: {hint}"
 
 
+def prepared_by(member: Member, stop: Stop) -> Path:
+    """The data that it was trained on, made again where it is gone; raises DataError."""
+    runs = member.run.folder.parent
+    data = prepared(member.recipe, runs, stopped=lambda: stop.signal)
+    if data.name != member.data:
+        text = f"expected the data of the members, {member.data}, found {data.name}"
+        raise DataError(f"{data}: {text}: files, packages or zafu have changed since")
+    return data
+
+
+def judging(recipe: Recipe, data: Path) -> str:
+    """The split that judges: test, or validation where there is none."""
+    return "test" if len(recipe.data.open(data, "test")) else "validation"
+
+
 def _of_run(path: Path) -> Member:
     run = Run.open(path)
+    if parts.there(path):
+        hint = "name it after --how stack --out-of-fold, beside a run of its recipe"
+        raise Refused(f"{path}: expected a finished run, found a cross-validation; {hint}")
     if not run.finished:
         state = run.status().get("state", "unfinished")
         found = "one without a model" if state == "finished" else f"one that is {state}"

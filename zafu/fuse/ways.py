@@ -17,6 +17,7 @@ from zafu.errors import Refused
 from zafu.fuse import answers, soup, weights
 from zafu.fuse.diversity import rights
 from zafu.fuse.members import Member
+from zafu.fuse.out_of_fold import OutOfFold
 from zafu.judge import answers as judged
 from zafu.judge import unless_stopped
 from zafu.models.contract import Model
@@ -45,6 +46,7 @@ class Table:
     validation: Split
     values: list[float]  # of the metric on the validation split; empty where that is
     stop: Stop
+    outside: OutOfFold | None = None  # what a stack learns from instead of the validation split
 
     @property
     def recipe(self) -> Recipe:
@@ -59,7 +61,7 @@ class Table:
     @property
     def order(self) -> list[int]:
         """Members by their value on the validation split, the best first."""
-        sign = -1 if self.recipe.task.metrics[self.recipe.metric] else 1
+        sign = -1 if self.recipe.higher_is_better else 1
         return sorted(range(len(self.members)), key=lambda i: sign * (self.values or [0.0] * 99)[i])
 
 
@@ -75,7 +77,7 @@ class Joined:
 
 def join(table: Table, way: Way) -> Joined:
     """The members as one model; raises Refused where they or the task do not allow this way."""
-    if way in LEARNS and not table.values:
+    if way in LEARNS and not table.values and not table.outside:
         raise Refused(
             f"--how {way}: expected a validation split to learn from, found an empty one; "
             "set data.split.validation=0.1 for the members, or take --how vote"
@@ -112,16 +114,23 @@ def _stack(table: Table) -> Joined:
     kind = table.recipe.task.kind
     if kind == "language-modeling":
         raise Refused(f"--how stack: expected classes or numbers, found {kind}; take weighted")
-    pick = answers.numbers if kind == "regression" else answers.log_probabilities
-    matrix, bias, strength = weights.stacked(*(said := _said(table, pick)))
+    if table.outside:
+        said = table.outside.answers, table.outside.targets
+    else:
+        said = _said(table, answers.numbers if kind == "regression" else answers.log_probabilities)
+    matrix, bias, strength = weights.stacked(*said)
     found = _ensemble(table, "linear" if kind == "regression" else "stack")
     stack = found.module.get_submodule("stack")
     with torch.no_grad():
         stack.get_parameter("weight").copy_(matrix)
         stack.get_parameter("bias").copy_(bias)
     shares = matrix.mean(1).tolist()  # what is shown of them
-    notes = _learned(f"{matrix.numel() + bias.numel()} weights and biases", len(said[1]))
-    pull = f"they are drawn to the mean with strength {strength:g}, as five folds of it found best"
+    what = f"{matrix.numel() + bias.numel()} weights and biases"
+    notes = _learned(what, len(said[1]))
+    if table.outside:
+        text = f"{what} were learned from {len(said[1]):,} out-of-fold answers of each member"
+        notes = [text, *table.outside.notes]
+    pull = f"weights are drawn to the mean with strength {strength:g}, as five folds found best"
     return Joined(found.model, found.module, shares, [*notes, pull])
 
 
@@ -129,7 +138,7 @@ def _soup(table: Table) -> Joined:
     soup.refuse_others(table.members)
     states = [tensors.of_module(module) for module in table.modules]
     probe = deepcopy(table.modules[0])
-    higher = table.recipe.task.metrics[table.recipe.metric]
+    higher = table.recipe.higher_is_better
 
     def value(state: soup.State) -> float:
         found = score(table, soup.put(probe, state, table.members[0]))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from pydantic import Field
 
 from zafu.nets.transfer import Rule
-from zafu.optim.contract import Optimizer, Share
+from zafu.optim.contract import Optimizer, Share, Size
+from zafu.optim.rate import LearningRate
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,8 @@ class Adam(Optimizer):
 
     kind: Literal["adam"] = "adam"
     ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-6:0.1"}
+    lr: Size | LearningRate = 1e-3
+    """Learning rate, > 0: the step's scale before the schedule; auto: found while training."""
     betas: tuple[Share, Share] = (0.9, 0.999)
     """Decay of the means of g and of g squared, each 0 <= b < 1."""
     eps: float = Field(default=1e-8, gt=0)
@@ -44,7 +47,7 @@ class Adam(Optimizer):
         return [
             torch.optim.Adam(
                 groups,
-                lr=self.lr,
+                lr=self.start,
                 betas=self.betas,
                 eps=self.eps,
                 weight_decay=self.weight_decay,

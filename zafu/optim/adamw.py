@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from pydantic import Field
 
 from zafu.nets.transfer import Rule
-from zafu.optim.contract import Optimizer, Share
+from zafu.optim.contract import Optimizer, Share, Size
+from zafu.optim.rate import LearningRate
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,8 @@ class AdamW(Optimizer):
 
     kind: Literal["adamw"] = "adamw"
     ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
+    lr: Size | LearningRate = 1e-3
+    """Learning rate, > 0: the step's scale before the schedule; auto: found while training."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0; norms and biases are exempt unless `groups` says otherwise."""
     betas: tuple[Share, Share] = (0.9, 0.999)
@@ -45,7 +48,7 @@ class AdamW(Optimizer):
         return [
             torch.optim.AdamW(
                 groups,
-                lr=self.lr,
+                lr=self.start,
                 betas=self.betas,
                 eps=self.eps,
                 weight_decay=self.weight_decay,

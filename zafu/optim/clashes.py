@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zafu.errors import Fault
+from zafu.optim.adam import Adam
+from zafu.optim.adamw import AdamW
 from zafu.optim.averaging import Average
 from zafu.optim.contract import Optimizer
 from zafu.optim.penalties import L1, ElasticNet, Penalty
+from zafu.optim.rate import LearningRate
 from zafu.optim.schedule_free import ScheduleFree
 
 
@@ -17,8 +20,10 @@ def clashes(
     """Faults of the combination, with paths relative to what holds all three.
 
     Schedule-free judges an average of its own: a second one has no meaning, and what a proximal
-    step sets to 0 would not be 0 in it.
+    step sets to 0 would not be 0 in it. A learning rate is found from Adam's state.
     """
+    if isinstance(optimizer.lr, LearningRate) and not isinstance(optimizer, (Adam, AdamW)):
+        yield Fault("optimizer.lr", f"a number > 0 with {optimizer.kind}", optimizer.lr.kind)
     if not isinstance(optimizer, ScheduleFree):
         return
     if average is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from zafu.nets.transfer import Rule
+from zafu.optim.rate import LearningRate
 from zafu.spec import Family, Spec
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]  # of what is kept, such as a momentum or a beta
+Size = Annotated[float, Field(gt=0)]  # of a step
 
 
 class Group(Spec):
@@ -34,8 +36,8 @@ class Optimizer(Family):
     """Changes weights by their gradients."""
 
     kind: str
-    lr: float = Field(default=1e-3, gt=0)
-    """Learning rate, > 0: the step's scale before the schedule."""
+    lr: Size | LearningRate = 1e-3
+    """Learning rate, > 0: the step's scale before the schedule; few know how to find it."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay, >= 0; norms and biases are exempt unless `groups` says otherwise."""
     groups: tuple[Group, ...] = ()
@@ -68,6 +70,11 @@ class Optimizer(Family):
     @abstractmethod
     def state_shapes(self, shape: tuple[int, ...], *, hidden: bool) -> dict[str, tuple[int, ...]]:
         """What the torch optimizer keeps of a parameter between steps: shapes by torch's names."""
+
+    @property
+    def start(self) -> float:
+        """The learning rate of the first step, before the schedule."""
+        return self.lr.start if isinstance(self.lr, LearningRate) else self.lr
 
     @property
     def state_per_parameter(self) -> float:

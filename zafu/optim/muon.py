@@ -30,6 +30,8 @@ class Muon(Optimizer):
 
     kind: Literal["muon"] = "muon"
     ranges: ClassVar[dict[str, str]] = {"lr": "log:1e-4:0.1", "weight_decay": "log:1e-4:1"}
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate, > 0: the step's scale before the schedule."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay, >= 0, of both parts; norms and biases are exempt as ever."""
     momentum: float = Field(default=0.95, ge=0, lt=1)

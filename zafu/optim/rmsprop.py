@@ -25,6 +25,8 @@ class RMSprop(Optimizer):
 
     kind: Literal["rmsprop"] = "rmsprop"
     ranges: ClassVar[dict[str, str]] = {"lr": "log:3e-5:0.03", "weight_decay": "log:1e-6:0.1"}
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate, > 0: the step's scale before the schedule."""
     alpha: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the mean of g squared, 0 <= a < 1."""
     eps: float = Field(default=1e-8, gt=0)

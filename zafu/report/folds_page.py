@@ -209,7 +209,7 @@ def _searched(said: dict[str, Any]) -> Element | None:
             f"In each fold {short(trials / len(parts))} settings were tried on inner folds of its "
             "training samples; the best was trained on all of these and judged on the fold, which "
             "no choice has seen. The search said "
-            f"{bare(metric, gap)} too much of what it chose.",
+            f"{bare(metric, gap).replace('%', 'points')} too much of what it chose.",
         ),
         tables.table("What was chosen", heads, rows, numbers=2),
     )

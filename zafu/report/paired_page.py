@@ -74,11 +74,9 @@ def _header(said: dict[str, Any]) -> Element:
         places, factor = digits(metric, size), scale(metric, size)
         for name, mean in zip(("First", "Second"), means, strict=True):
             facts.append((f"{name}, mean", figure(mean * factor, places) + sign))
-    seconds = [number(x) for x in said.get("seconds", ())]
-    facts += [
-        (f"{n} trained for", str(Seconds(s)))
-        for n, s in zip(("First", "Second"), seconds, strict=True)
-    ]
+    seconds = [number(x) for x in said.get("seconds") or ()]
+    both = zip(("First", "Second"), seconds, strict=False)  # none where they cannot be compared
+    facts += [(f"{name} trained for", str(Seconds(spent))) for name, spent in both]
     facts.append(("Pairs of folds", short(len(said.get("pairs", ())))))
     return h(
         "header",

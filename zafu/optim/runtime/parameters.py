@@ -37,7 +37,7 @@ def parameter_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, 
             continue
         step = _by_width(optimizer, wider.get(aliases[0]), hidden=aliases[0] in hidden)
         scale, decay = scale * step, decay / step
-        group = groups.setdefault((scale, decay), _empty(optimizer.lr, scale, decay))
+        group = groups.setdefault((scale, decay), _empty(optimizer.start, scale, decay))
         group["params"].append((aliases[0], parameter))
         group["hidden"].update({aliases[0]} & hidden)
     if not groups:

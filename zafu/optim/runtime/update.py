@@ -14,10 +14,12 @@ from zafu.optim.clashes import clashes
 from zafu.optim.contract import Optimizer
 from zafu.optim.gradient import Clip, Noise
 from zafu.optim.penalties import Penalty
+from zafu.optim.rate import Auto
 from zafu.optim.runtime import state
 from zafu.optim.runtime.averaging import Averaging
 from zafu.optim.runtime.gradients import add_noise, clip, norm, squared_norm
 from zafu.optim.runtime.parameters import matching, names_of, parameter_groups
+from zafu.optim.runtime.rate import Rate, agreement
 from zafu.optim.runtime.schedule_free import ScheduleFreeAdamW
 from zafu.optim.schedules import Schedule
 from zafu.pieces import Held, Piece, held_by
@@ -67,6 +69,7 @@ class Update:
         # (group, its learning rate before the schedule)
         self._rates = [(g, float(g["lr"])) for o in self._optimizers for g in o.param_groups]
         self._factor = 1.0
+        self._rate = Rate(optimizer.lr) if isinstance(optimizer.lr, Auto) else None
         self._trained = [here[a[0]] for p, a in names.items() if p in own and p.requires_grad]
         self._apart = self._trained if held else []  # where a gradient must be fetched first
         self._weights = [piece for piece in self._trained if len(piece.shape) >= 2]
@@ -108,11 +111,7 @@ class Update:
 
         `progress` is the share of the budget that was spent before this step, 0 to 1.
         """
-        factor = self._schedule.factor(progress)
-        if factor != self._factor:
-            for group, lr in self._rates:
-                group["lr"] = lr * factor
-            self._factor = factor
+        lr = self._set_rates(progress)
         for optimizer in self._optimizers:
             optimizer.step()
         if self._penalized:
@@ -124,7 +123,7 @@ class Update:
             self._averaging.add(step, progress)
         self._changed()
         self.discard()
-        return self._optimizer.lr * factor
+        return lr
 
     def discard(self) -> None:
         """In place: drop the gradients, as after a step that is not to be taken."""
@@ -164,7 +163,8 @@ class Update:
     def plain(self) -> dict[str, Any]:
         """What else there is of the state, as plain data for JSON."""
         averaged = self._averaging.count if self._averaging else 0
-        return {"unmoved": state.unmoved(self._optimizers), "averaged": averaged}
+        found = {"unmoved": state.unmoved(self._optimizers), "averaged": averaged}
+        return found | ({"lr": self._rate.plain()} if self._rate else {})
 
     def shows(self, name: str) -> bool:
         """Whether a tensor of the state decides which weights are judged and shipped."""
@@ -187,10 +187,10 @@ class Update:
     def _load(
         self, tensors: dict[str, Tensor], plain: dict[str, Any], wanted: Callable[[str], bool]
     ) -> None:
-        if not isinstance(plain, dict) or plain.keys() != {"unmoved", "averaged"}:
-            raise Damaged(
-                f"state of the update: expected unmoved and averaged, found {plain!r:.200}"
-            )
+        keys = {"unmoved", "averaged"} | ({"lr"} if self._rate else set())
+        if not isinstance(plain, dict) or plain.keys() != keys:
+            needed = " and ".join(sorted(keys, reverse=True))
+            raise Damaged(f"state of the update: expected {needed}, found {plain!r:.200}")
         unmoved, averaged = plain["unmoved"], plain["averaged"]
         named = isinstance(unmoved, list) and all(isinstance(name, str) for name in unmoved)
         if not named or type(averaged) is not int or averaged < 0:
@@ -199,6 +199,8 @@ class Update:
         if self._averaging and averaged:
             shapes |= self._averaging.shapes()
         state.compare({name: shapes[name] for name in shapes if wanted(name)}, tensors)
+        if self._rate:
+            self._rate.load(plain["lr"])
         state.load(self._optimizers, self._optimizer, tensors=tensors)
         if self._averaging:
             self._averaging.load(tensors, averaged)
@@ -213,6 +215,21 @@ class Update:
             "weight_norm": float(self._norm(self._weights, weights)),
             "zero_share": zeros / many,
         }
+
+    def _set_rates(self, progress: float) -> float:
+        """In place: give each group the learning rate of this step; the one before `lr_scale`."""
+        factor = self._schedule.factor(progress)
+        lr = self._optimizer.start
+        if self._rate:
+            shares = {piece.own: piece.share for piece in self._pieces}
+            self._rate.hears(agreement(self._optimizers, shares, self._add))
+            lr = self._rate.lr
+            self._rates = [(group, lr * group["lr_scale"]) for group, _ in self._rates]
+        if self._rate or factor != self._factor:
+            for group, own in self._rates:
+                group["lr"] = own * factor
+            self._factor = factor
+        return lr * factor
 
     def _norm(self, pieces: list[Piece], tensors: list[Tensor]) -> Tensor:
         """The norm of all that the pieces are pieces of, for tensors that lie as they do."""
