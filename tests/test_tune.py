@@ -20,7 +20,8 @@ from zafu.search.contract import Search
 from zafu.space import Space
 from zafu.spec import Spec
 from zafu.study import Study
-from zafu.tune import Budget, Finished, Tried, Tuning, events
+from zafu.tune import Finished, Tried, events
+from zafu.tuning import Budget, Tuning
 
 OVER = ("fit.optimizer.lr=log:1e-4:0.3", "task.label_smoothing=0:0.5")
 

@@ -28,7 +28,7 @@ from zafu.signals import Stop
 from zafu.space import Space, applied
 from zafu.spec import digest_of
 from zafu.trial import Trial
-from zafu.tune import Tuning
+from zafu.tuning import Tuning
 
 
 @dataclass(frozen=True)

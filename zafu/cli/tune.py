@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise RecipeError(faults)
     from zafu.cli.show_study import show  # torch is loaded when the request is known to be sound
     from zafu.confirm import Confirm
-    from zafu.tune import Budget, Tuning, events, place
+    from zafu.tune import events
+    from zafu.tuning import Budget, Tuning, place
 
     tuning = Tuning(
         run.recipe,
