@@ -27,22 +27,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from zafu import confirm as confirming
-from zafu import kept, sharded_trials, tensors, trials_on_ray
+from zafu import tensors
 from zafu.artifact import read_json, taking_turns, write_json, write_text
 from zafu.errors import Interrupted, RecipeError, Refused
-from zafu.found import Result, result
 from zafu.pipeline import ship
 from zafu.run import Run
 from zafu.search.contract import Ask, Told
+from zafu.searching import confirm as confirming
+from zafu.searching import kept, sharded_trials, trials_on_ray
+from zafu.searching.found import Result, result
+from zafu.searching.trials import Bench, Compute, Over, by_engine, named
+from zafu.searching.tuning import Tuning, refused
 from zafu.session import Note
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import to_yaml
 from zafu.space import applied
 from zafu.study import Row, Study, Wanted, spent
-from zafu.trials import Bench, Compute, Over, by_engine, named
-from zafu.tuning import Tuning, refused
 
 CLAIM, FIRST = 32, 8  # trials that a process takes at a time: at most, and before any was timed
 LONG = 60.0  # seconds for which it takes trials, so that a process that comes later finds some

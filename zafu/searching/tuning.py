@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from zafu.confirm import Confirm
 from zafu.errors import Fault
 from zafu.recipe import Recipe
 from zafu.search.contract import Search
+from zafu.searching.confirm import Confirm
 from zafu.space import Space
 from zafu.spec import digest_of
 
