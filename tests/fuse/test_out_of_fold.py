@@ -206,7 +206,7 @@ def test_a_cross_validation_is_no_member_and_the_option_is_named(
 
 HOUSES = """\
 task: regression
-data: {kind: table, files: [FILE], target: price, split: {seed: 0}}
+data: {kind: table, files: [FILE], target: price, split: {seed: 0, validation: 0.0}}
 model: {kind: mlp, width: 8}
 fit: {epochs: 3, threads: 1, optimizer: {kind: adamw, lr: 1e-2}, trackers: []}
 evaluate: {baselines: []}
