@@ -101,7 +101,7 @@ QUESTIONS: Mapping[str, Question] = {
             _slower("samples", "full batch", "mini-batches", "the full batch needs more samples"),
         ),
         base=("fit.schedule=constant",),  # at the end of another one nothing moves any more
-        length=4.0,
+        length=2.0,
         trials=12,
         plan=QUICK,
     ),
