@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from page import on_one_thread, where, write
+from zafu.tuning import Budget, Tuning
 
 from zafu.engine import outcomes
 from zafu.recipe import Recipe
@@ -30,7 +31,6 @@ from zafu.space import Space, applied
 from zafu.spec import Spec
 from zafu.trial import Trial
 from zafu.tune import Finished, events
-from zafu.tuning import Budget, Tuning
 
 EPOCHS = 12  # of a trial
 BUDGETS, REPEATS = (120, 600), 5

@@ -70,6 +70,8 @@ def faults_of(recipe: Recipe, paths: Sequence[str]) -> list[Fault]:
         faults.append(Fault("fit.noise", "none", "noise"))
     if fit.early_stopping is not None:
         faults.append(Fault("fit.early_stopping", "none, as the last step counts", "one"))
+    if recipe.model.transfers():
+        faults.append(Fault("model.transfer", "none, as width changes rates", "one"))
     if recipe.layout.world > 1:
         faults.append(Fault("layout", "one process", f"{recipe.layout.world}"))
     return faults
@@ -164,7 +166,15 @@ class Settings:
 
         split = objective.split
         augment = differentiable(chain_of(self.recipe, data, split, device), magnitudes)
-        return lambda r: split.finish(augment(split.raw(r.ids).to(device), r.epochs))
+        exact = next(iter(magnitudes.values())).dtype
+
+        def read_in_full(request: Request) -> Batch:
+            raw = split.raw(request.ids).to(device)
+            if exact == torch.float64:  # bytes would become float32
+                raw = raw._replace(inputs=tuple(x.to(exact) for x in raw.inputs))
+            return split.finish(augment(raw, request.epochs))
+
+        return read_in_full
 
     def _penalties(self) -> list[tuple[Tensor | float, Penalty]]:
         return [

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ from zafu.loading.requests import steps as requests_of
 from zafu.loop import Objective
 from zafu.recipe import Recipe
 from zafu.signature import Signature
-from zafu.trial import Trial, outcome
+from zafu.trial import Cost, Trial, outcome
 
 Weights = dict[str, Tensor]
 
@@ -49,6 +50,7 @@ class Slope(NamedTuple):
 
     loss: float  # mean over the targets of the validation split, without smoothing
     gradient: dict[str, float]  # of the loss, by path
+    cost: Cost  # a step of the last ones counts three times: once forward, about twice back
 
 
 class Begun(NamedTuple):
@@ -73,13 +75,19 @@ def hypergradient(
     """
     if faults := faults_of(trial.recipe, paths):
         raise RecipeError(faults)
+    start = perf_counter()
     before = begun(trial, steps, dtype)
     settings = Settings.of(trial.recipe, paths, dtype)
     with torch.enable_grad():
         loss = validation_loss(before, carried(before, settings), trial)
         slopes = torch.autograd.grad(loss, list(settings.values.values()), allow_unused=True)
     found = [0.0 if slope is None else slope.item() for slope in slopes]
-    return Slope(loss.item(), dict(zip(paths, found, strict=True)))
+    objective, progress = before.objective, before.progress
+    left = (loop.budget(objective.split, objective.spec)[1] or 0) - progress.samples
+    cost = Cost(
+        progress.samples + 3 * left, progress.step + 3 * before.steps, perf_counter() - start
+    )
+    return Slope(loss.item(), dict(zip(paths, found, strict=True)), cost)
 
 
 def begun(trial: Trial, steps: int, dtype: torch.dtype = torch.float32) -> Begun:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zafu.errors import Fault
+from zafu.hypergradient.settings import faults_of
 from zafu.recipe import Recipe
 from zafu.search.contract import Search
+from zafu.search.gradient import Gradient
 from zafu.searching.confirm import Confirm
 from zafu.space import Space
 from zafu.spec import digest_of
@@ -67,6 +69,9 @@ def place(name: str, runs: Path, digest: str) -> Path:
 def refused(tuning: Tuning) -> list[Fault]:
     """What would keep this search from coming to anything."""
     recipe, faults = tuning.recipe, list(tuning.search.refused(tuning.space))
+    if isinstance(tuning.search, Gradient):
+        known = {fault.path for fault in faults}
+        faults += [f for f in faults_of(recipe, tuning.space.paths) if f.path not in known]
     if recipe.fit.seconds is not None:
         expected = "a budget in samples, epochs, steps or tokens, as trials share a clock"
         faults.append(Fault("fit.seconds", expected, f"{recipe.fit.seconds:g}"))
