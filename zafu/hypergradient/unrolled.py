@@ -80,8 +80,9 @@ def hypergradient(
     settings = Settings.of(trial.recipe, paths, dtype)
     with torch.enable_grad():
         loss = validation_loss(before, carried(before, settings), trial)
-        slopes = torch.autograd.grad(loss, list(settings.values.values()), allow_unused=True)
-    found = [0.0 if slope is None else slope.item() for slope in slopes]
+        values = list(settings.values.values())
+        slopes = torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
+    found = [slope.item() for slope in slopes]
     objective, progress = before.objective, before.progress
     left = (loop.budget(objective.split, objective.spec)[1] or 0) - progress.samples
     cost = Cost(
@@ -167,7 +168,7 @@ def _said(model: nn.Module, weights: Weights, batch: Batch) -> Any:
 
 def _gradients(loss: Tensor, weights: Weights) -> Weights:
     found = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
-    named = zip(weights, found, strict=True)
+    named: list[tuple[str, Tensor | None]] = list(zip(weights, found, strict=True))
     return {name: g for name, g in named if g is not None}
 
 

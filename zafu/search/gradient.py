@@ -71,7 +71,7 @@ class _Chain(NamedTuple):
     before: list[float]  # that of the last trial which went well
     mean: list[float]
     square: list[float]
-    count: int = 0
+    trials: int = 0
     share: float = 1.0  # of the pace
 
 
@@ -95,7 +95,7 @@ def _next(search: Gradient, space: Space, told: Sequence[Told], rounds: int) -> 
 
 def _stepped(chain: _Chain, slope: list[float], pace: float) -> _Chain:
     """One step of Adam, with faster means, as there are few of them; inside the unit cube."""
-    count = chain.count + 1
+    count = chain.trials + 1
     mean = [0.7 * m + 0.3 * g for m, g in zip(chain.mean, slope, strict=True)]
     square = [0.9 * v + 0.1 * g * g for v, g in zip(chain.square, slope, strict=True)]
     sizes = [math.sqrt(v / (1 - 0.9**count)) for v in square]
