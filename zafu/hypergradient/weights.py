@@ -44,7 +44,7 @@ class Weighing(NamedTuple):
     judges: int = 2048  # samples, at most, of the outer loss and of the curvature, drawn anew
     terms: int = 10  # of the Neumann series
     lr: float = 0.01  # of the model's weights
-    decay: float = 1e-3  # L2 penalty on them
+    decay: float = 1e-2  # L2 penalty on them
     pace: float = 1.0  # of the weights of samples, before the logistic function
 
 
