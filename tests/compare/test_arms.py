@@ -61,6 +61,14 @@ def test_what_an_arm_introduces_is_tuned_and_what_it_says_is_held() -> None:
     assert found[4].recipe.fit.optimizer.lr == 1e-3
 
 
+def test_a_learning_rate_that_is_found_while_training_is_left_alone() -> None:
+    fixed, found = arms(base(), [described("fixed:"), described("auto: fit.optimizer.lr=auto")])
+    same, _ = arms(base("fit.optimizer.lr=auto"), varied(["model.dropout=0,0.1"]))
+
+    assert paths(fixed) == [LR]
+    assert paths(found) == paths(same) == []
+
+
 def test_ranges_are_added_to_all_arms_or_to_one() -> None:
     over = ["fit.optimizer.weight_decay=log:1e-4:1", "b: model.width=8:32:8"]
 

@@ -91,7 +91,8 @@ def arms(
         asked = ", ".join(names) or "none"
         raise Refused(f"compare: expected at least two arms with names of their own, found {asked}")
     seed = Recipe.from_source(base).split_seed
-    held = base.override([f"data.split.seed={seed}"])
+    # trainings in memory read for themselves: many of them run side by side
+    held = base.override([f"data.split.seed={seed}", "fit.loader={kind: inline}"])
     ranges, faults = _shared(over, names)
     found: list[Arm] = []
     for one in wanted:
@@ -147,6 +148,8 @@ def _declared(recipe: Recipe, wanted: Wanted) -> dict[str, str]:
         new = any(_introduces(name, path) for name in given)
         if technique.ranges and (new or path == "fit.optimizer"):
             key = next(iter(technique.ranges))
+            if isinstance(dict(technique).get(key), Spec):
+                continue  # it finds its own value, as `lr: auto` does
             if f"{path}.{key}" not in given and not _said(given, path, key):
                 found[f"{path}.{key}"] = technique.ranges[key]
     return found

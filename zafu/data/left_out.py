@@ -31,6 +31,6 @@ def left_out(
     )
     goes = np.array([ids[place] in gone for place in train.tolist()], bool)
     ledger.came(STEP, len(train))
-    going = [int(place) for place in train[goes]]
-    ledger.removed(STEP, [Removed(ids[place], "left out by the recipe") for place in going])
+    out: list[int] = train[goes].tolist()
+    ledger.removed(STEP, [Removed(ids[place], "left out by the recipe") for place in out])
     return train[~goes]

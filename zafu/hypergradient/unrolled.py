@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -80,7 +80,8 @@ def hypergradient(
     settings = Settings.of(trial.recipe, paths, dtype)
     with torch.enable_grad():
         loss = validation_loss(before, carried(before, settings), trial)
-        slopes = torch.autograd.grad(loss, list(settings.values.values()), materialize_grads=True)
+        values = list(settings.values.values())
+        slopes = torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
     found = [slope.item() for slope in slopes]
     objective, progress = before.objective, before.progress
     left = (loop.budget(objective.split, objective.spec)[1] or 0) - progress.samples
@@ -167,7 +168,7 @@ def _said(model: nn.Module, weights: Weights, batch: Batch) -> Any:
 
 def _gradients(loss: Tensor, weights: Weights) -> Weights:
     found = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
-    named = zip(weights, cast("tuple[Tensor | None, ...]", found), strict=True)
+    named: list[tuple[str, Tensor | None]] = list(zip(weights, found, strict=True))
     return {name: g for name, g in named if g is not None}
 
 

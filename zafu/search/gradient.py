@@ -71,7 +71,7 @@ class _Chain(NamedTuple):
     before: list[float]  # that of the last trial which went well
     mean: list[float]
     square: list[float]
-    steps: int = 0
+    trials: int = 0
     share: float = 1.0  # of the pace
 
 
@@ -95,15 +95,15 @@ def _next(search: Gradient, space: Space, told: Sequence[Told], rounds: int) -> 
 
 def _stepped(chain: _Chain, slope: list[float], pace: float) -> _Chain:
     """One step of Adam, with faster means, as there are few of them; inside the unit cube."""
-    steps = chain.steps + 1
+    count = chain.trials + 1
     mean = [0.7 * m + 0.3 * g for m, g in zip(chain.mean, slope, strict=True)]
     square = [0.9 * v + 0.1 * g * g for v, g in zip(chain.square, slope, strict=True)]
-    sizes = [math.sqrt(v / (1 - 0.9**steps)) for v in square]
-    moves = [m / (1 - 0.7**steps) / s if s else 0.0 for m, s in zip(mean, sizes, strict=True)]
+    sizes = [math.sqrt(v / (1 - 0.9**count)) for v in square]
+    moves = [m / (1 - 0.7**count) / s if s else 0.0 for m, s in zip(mean, sizes, strict=True)]
     point = [
         min(max(u - pace * move, 0.0), 1.0) for u, move in zip(chain.point, moves, strict=True)
     ]
-    return _Chain(point, chain.point, mean, square, steps, chain.share)
+    return _Chain(point, chain.point, mean, square, count, chain.share)
 
 
 def _slope(space: Space, told: Told) -> list[float] | None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from zafu import engine, kept, trials_on_ray
+from zafu import engine
 from zafu.errors import NonFinite, RecipeError
 from zafu.recipe import Recipe
 from zafu.run import prepared
-from zafu.sharded_trials import ran
+from zafu.searching import kept, trials_on_ray
+from zafu.searching.sharded_trials import ran
 from zafu.space import applied
 from zafu.spec import digest_of
 from zafu.study import Done, Row
