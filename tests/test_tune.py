@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from zafu import pipeline
-from zafu.confirm import Confirm
 from zafu.errors import RecipeError, Refused
 from zafu.recipe import Recipe
 from zafu.search.contract import Search
+from zafu.searching.confirm import Confirm
+from zafu.searching.tuning import Budget, Tuning
 from zafu.space import Space
 from zafu.spec import Spec
 from zafu.study import Study
-from zafu.tune import Budget, Finished, Tried, Tuning, events
+from zafu.tune import Finished, Tried, events
 
 OVER = ("fit.optimizer.lr=log:1e-4:0.3", "task.label_smoothing=0:0.5")
 

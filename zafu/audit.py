@@ -3,8 +3,9 @@
 The training split is dealt into parts. `confidence`: each part is judged by the recipe's own model,
 trained as the recipe says on the other parts, and a label is doubted by how improbable that model
 holds it; confident learning (`zafu/clean/labels.py`) says which are suspected. `weights`: each part
-gets weights by which a model trained on it does best on all other samples, and a label is doubted
-by how little it weighs (`zafu/hypergradient/weights.py`). Nothing that a user has is changed.
+gets weights by which a model trained on it does best on samples of the others whose label a model
+of this part agrees with, and a label is doubted by how little it weighs
+(`zafu/hypergradient/weights.py`). Nothing that a user has is changed.
 """
 
 from __future__ import annotations
@@ -176,15 +177,22 @@ def _by_weights(
     whole = _samples(split)
     scores, likely = np.zeros(len(labels)), labels.copy()
     for part in np.unique(fold):
-        mine, others = (torch.from_numpy(np.flatnonzero(m)) for m in (fold == part, fold != part))
-        model, _, _ = build(recipe, signature)
-        model.eval().cpu()
-        judges = whole.at(others)
+        mine, others = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
+        model = trained(recipe, signature, Some(split, mine), stopped)
+        said = np.concatenate(list(_chances(model, Some(split, others)))).argmax(1)
+        judges = others[said == labels[others]]
+        fresh = build(recipe, signature)[0].eval().cpu()
         found = weigh(
-            model, whole.at(mine), judges, how=Weighing(), seed=recipe.seed, stopped=stopped
+            fresh,
+            whole.at(torch.from_numpy(mine)),
+            whole.at(torch.from_numpy(judges)),
+            how=Weighing(),
+            seed=recipe.seed,
+            stopped=stopped,
         )
-        scores[mine.numpy()] = 1 - found.weights.double().numpy()
-        likely[others.numpy()] = found.say(judges.inputs).argmax(1).numpy()
+        scores[mine] = 1 - found.weights.double().numpy()
+        seen = whole.at(torch.from_numpy(others))
+        likely[others] = found.say(seen.inputs).argmax(1).numpy()
     suspected = (scores > 1 - _LIGHT) & (likely != labels)
     return Doubts(scores, likely, suspected)
 

@@ -18,17 +18,17 @@ from pathlib import Path
 from zafu import engine, parts, tune
 from zafu.crossval import Crossval, Event, Place, events, refused
 from zafu.errors import Fault, RecipeError
-from zafu.found import Result
 from zafu.parts import Kept
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.search.contract import Search
+from zafu.searching.found import Result
+from zafu.searching.tuning import Tuning
 from zafu.session import Note
 from zafu.signals import Stop
 from zafu.space import Space, applied
 from zafu.spec import digest_of
 from zafu.trial import Trial
-from zafu.tune import Tuning
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def training(recipe: Recipe, file: Path, data: Path, *, device: torch.device) ->
 def augmented(recipe: Recipe, data: Path) -> Read:
     """The raw samples of the training split as augmentation leaves them, on the CPU."""
     split = recipe.data.open(data, "train")
-    chain = _chain(recipe, data, split, CPU)
+    chain = chain_of(recipe, data, split, CPU)
     return lambda request: chain(split.raw(request.ids), request.epochs)
 
 
@@ -73,7 +73,7 @@ def _reading(recipe: Recipe, data: Path, device: torch.device) -> Reading:
     if not fit.augment:
         return plain(split)
     there = device if fit.augment_backend == "torch" else CPU
-    chain = _chain(recipe, data, split, there)
+    chain = chain_of(recipe, data, split, there)
     if there.type == "cpu":
         return Reading(Source(lambda r: split.finish(chain(split.raw(r.ids), r.epochs))))
     return Reading(
@@ -81,7 +81,8 @@ def _reading(recipe: Recipe, data: Path, device: torch.device) -> Reading:
     )
 
 
-def _chain(recipe: Recipe, data: Path, split: Split, device: torch.device) -> Chain:
+def chain_of(recipe: Recipe, data: Path, split: Split, device: torch.device) -> Chain:
+    """What a recipe does to raw training samples."""
     from zafu.augment.runtime.chain import Chain
 
     return Chain(

@@ -149,6 +149,11 @@ def _data_serves_task(task: Task, data: Data) -> Iterator[Fault]:
         )
 
 
+def _labels_are_there(task: Task, data: Data) -> Iterator[Fault]:
+    if data.wrong_labels and task.kind != "classification":
+        yield Fault("data.wrong_labels", f"nothing, as {task.kind} has no classes", "a share")
+
+
 def _model_takes_data(data: Data, model: Model) -> Iterator[Fault]:
     if data.gives not in model.takes:
         able = [name for name, kind in Model.kinds().items() if data.gives in kind.takes]
@@ -316,6 +321,7 @@ def _packages_are_there(
 
 _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _data_serves_task,
+    _labels_are_there,
     _model_takes_data,
     _model_fits_data,
     _model_suits_task,

@@ -33,6 +33,7 @@ from typing import Any
 
 from zafu import artifact
 from zafu.artifact import digest_file, publish, read_json, verify, write_json, write_text
+from zafu.data.wrong_labels import plant
 from zafu.errors import Damaged, Fault, Refused
 from zafu.recipe import Recipe
 from zafu.signature import Signature
@@ -225,6 +226,8 @@ def prepared(
 
         def write(part: Path) -> None:
             recipe.data.prepare(part, task=recipe.task.kind, seed=seed, work=work)
+            if recipe.data.wrong_labels:
+                plant(part, recipe.data.wrong_labels)
 
         publish(folder, write, kind="data", digest=digest)
         shutil.rmtree(work.folder, ignore_errors=True)

@@ -27,72 +27,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from zafu import confirm as confirming
-from zafu import kept, sharded_trials, tensors, trials_on_ray
+from zafu import tensors
 from zafu.artifact import read_json, taking_turns, write_json, write_text
-from zafu.confirm import Confirm
-from zafu.errors import Fault, Interrupted, RecipeError, Refused
-from zafu.found import Result, result
+from zafu.errors import Interrupted, RecipeError, Refused
 from zafu.pipeline import ship
-from zafu.recipe import Recipe
 from zafu.run import Run
-from zafu.search.contract import Ask, Search, Told
+from zafu.search.contract import Ask, Told
+from zafu.searching import confirm as confirming
+from zafu.searching import kept, sharded_trials, trials_on_ray
+from zafu.searching.found import Result, result
+from zafu.searching.trials import Bench, Compute, Over, by_engine, named
+from zafu.searching.tuning import Tuning, refused
 from zafu.session import Note
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import to_yaml
-from zafu.space import Space, applied
-from zafu.spec import digest_of
+from zafu.space import applied
 from zafu.study import Row, Study, Wanted, spent
-from zafu.trials import Bench, Compute, Over, by_engine, named
 
 CLAIM, FIRST = 32, 8  # trials that a process takes at a time: at most, and before any was timed
 LONG = 60.0  # seconds for which it takes trials, so that a process that comes later finds some
 PAUSE = 0.3  # seconds between two looks at what other processes do
-
-
-class Budget(NamedTuple):
-    """When a search stops asking; None: the search alone decides."""
-
-    seconds: float | None = None  # that trials take, of all processes together, with confirming
-    epochs: float | None = None  # of training, over all trials, without confirming
-
-
-NO_LIMIT, USUAL = Budget(), Confirm()
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What is searched, how, where it is noted, and who computes."""
-
-    recipe: Recipe
-    space: Space
-    search: Search
-    folder: Path
-    runs: Path
-    budget: Budget = NO_LIMIT
-    confirm: Confirm | None = USUAL
-    seed: int = 0
-    folds: int = 0
-    storage: str = ""  # URL of a database; "": a file in the folder
-    engine: str = "auto"
-
-    @cached_property
-    def held(self) -> Recipe:
-        """The recipe with its split held, whatever its seed becomes."""
-        return self.recipe.at("data.split.seed", self.recipe.split_seed)
-
-    @property
-    def digest(self) -> str:
-        """Of all that decides which trials are asked for."""
-        search = self.search.dump()
-        parts = [self.recipe.identity(), self.space.dump(), search, self.seed, self.folds]
-        return digest_of(parts)
-
-    @property
-    def higher(self) -> bool:
-        """Whether more of the metric is better."""
-        return self.recipe.higher_is_better
 
 
 class Began(NamedTuple):
@@ -118,27 +73,6 @@ class Finished(NamedTuple):
 
 
 Event = Note | Began | Tried | Finished
-
-
-def place(name: str, runs: Path, digest: str) -> Path:
-    """The folder of a study, named by what decides its trials."""
-    return runs / f"{name}-tune-{digest[:8]}"
-
-
-def refused(tuning: Tuning) -> list[Fault]:
-    """What would keep this search from coming to anything."""
-    recipe, faults = tuning.recipe, list(tuning.search.refused(tuning.space))
-    if recipe.fit.seconds is not None:
-        expected = "a budget in samples, epochs, steps or tokens, as trials share a clock"
-        faults.append(Fault("fit.seconds", expected, f"{recipe.fit.seconds:g}"))
-    if recipe.layout.world > 1 and (tuning.search.goes_on or tuning.folds):
-        expected = "1, as trials on several processes neither stop half way nor have folds"
-        hint = "use --search random or bayes, without --folds"
-        faults.append(Fault("layout", expected, f"{recipe.layout.world} processes", hint=hint))
-    if not tuning.folds and recipe.data.split.validation == 0:
-        hint = "set data.split.validation=0.1"
-        faults.append(Fault("data.split.validation", "samples to choose by", "0", hint=hint))
-    return faults
 
 
 def events(tuning: Tuning) -> Iterator[Event]:

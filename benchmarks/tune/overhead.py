@@ -49,7 +49,8 @@ def by_zafu(plain: dict[str, Any]) -> Callable[[int, int, Path], int]:
     """A search and its ledger, driven as `zafu tune` drives it."""
 
     def run(trials: int, seed: int, folder: Path) -> int:
-        search = Searched.parse({"search": {**plain, "trials": trials}}).search
+        many = max(2, trials // 10) if plain["kind"] == "population" else trials  # of members
+        search = Searched.parse({"search": {**plain, "trials": many}}).search
         space = Space.parse(list(OVER), recipe(0))
         study = Study.open(f"sqlite:///{folder / 'study.db'}", "dummy", {})
         done = 0
@@ -76,16 +77,21 @@ def by_zafu(plain: dict[str, Any]) -> Callable[[int, int, Path], int]:
     return run
 
 
-def by_optuna(sampler: str, url: str) -> Callable[[int, int, Path], int]:
+def by_optuna(model: str, url: str) -> Callable[[int, int, Path], int]:
     """Its samplers with its storage in memory, or in a file."""
 
     def run(trials: int, seed: int, folder: Path) -> int:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        known = {
+            "random": optuna.samplers.RandomSampler,
+            "tpe": optuna.samplers.TPESampler,
+            "gp": optuna.samplers.GPSampler,
+        }
         study = optuna.create_study(
             direction="maximize",
-            sampler=getattr(optuna.samplers, sampler)(seed=seed),
+            sampler=known[model](seed=seed),
             storage=url.format(folder) if url else None,
         )
 
@@ -109,7 +115,9 @@ def by_keras_tuner(kind: str) -> Callable[[int, int, Path], int]:
     def run(trials: int, seed: int, folder: Path) -> int:
         import keras_tuner as kt
 
-        class Own(getattr(kt, kind)):
+        known = {"random": kt.RandomSearch, "bayesian": kt.BayesianOptimization}
+
+        class Own(known[kind]):
             def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> float:
                 hp = trial.hyperparameters
                 return -value(
@@ -129,14 +137,12 @@ def by_keras_tuner(kind: str) -> Callable[[int, int, Path], int]:
 KERAS = ("keras", "keras_tuner")
 CASES = {
     **{name: Case(by_zafu(plain), "SQLite") for name, plain in SEARCHES.items()},
-    "Optuna, random": Case(by_optuna("RandomSampler", ""), "memory", ("optuna",)),
-    "Optuna, TPE": Case(by_optuna("TPESampler", ""), "memory", ("optuna",)),
-    "Optuna, TPE, SQLite": Case(
-        by_optuna("TPESampler", "sqlite:///{}/optuna.db"), "SQLite", ("optuna",)
-    ),
-    "Optuna, GP": Case(by_optuna("GPSampler", ""), "memory", ("optuna",)),
-    "keras-tuner, random": Case(by_keras_tuner("RandomSearch"), "JSON files", KERAS),
-    "keras-tuner, Bayesian": Case(by_keras_tuner("BayesianOptimization"), "JSON files", KERAS),
+    "Optuna, random": Case(by_optuna("random", ""), "memory", ("optuna",)),
+    "Optuna, TPE": Case(by_optuna("tpe", ""), "memory", ("optuna",)),
+    "Optuna, TPE, SQLite": Case(by_optuna("tpe", "sqlite:///{}/optuna.db"), "SQLite", ("optuna",)),
+    "Optuna, GP": Case(by_optuna("gp", ""), "memory", ("optuna",)),
+    "keras-tuner, random": Case(by_keras_tuner("random"), "JSON files", KERAS),
+    "keras-tuner, Bayesian": Case(by_keras_tuner("bayesian"), "JSON files", KERAS),
 }
 
 

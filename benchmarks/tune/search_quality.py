@@ -20,16 +20,17 @@ from typing import Any, NamedTuple
 
 import torch
 from page import on_one_thread, where, write
+from zafu.tuning import Budget, Tuning
 
-from zafu.confirm import Confirm
 from zafu.engine import outcomes
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.search.contract import Search
+from zafu.searching.confirm import Confirm
 from zafu.space import Space, applied
 from zafu.spec import Spec
 from zafu.trial import Trial
-from zafu.tune import Budget, Finished, Tuning, events
+from zafu.tune import Finished, events
 
 EPOCHS = 12  # of a trial
 BUDGETS, REPEATS = (120, 600), 5
@@ -153,16 +154,15 @@ def judged(chosen: Recipe, folder: Path, seeds: list[int], split: str) -> list[f
     return [0.0 if found[n] != found[n] else found[n] for n in range(len(trials))]
 
 
-def by_optuna(sampler: str) -> Callable[[Objective, Space, int, int, Path], None]:
+def by_optuna(model: str) -> Callable[[Objective, Space, int, int, Path], None]:
     """Its samplers, asked for one trial after the other."""
 
     def run(objective: Objective, space: Space, trials: int, seed: int, folder: Path) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(
-            direction="maximize", sampler=getattr(optuna.samplers, sampler)(seed=seed)
-        )
+        known = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}
+        study = optuna.create_study(direction="maximize", sampler=known[model](seed=seed))
 
         def judge(trial: Any) -> float:
             return objective(
@@ -203,8 +203,8 @@ def by_keras_tuner(
 
 
 PEERS = {
-    "Optuna, TPE": Peer(by_optuna("TPESampler"), ("optuna",)),
-    "Optuna, GP": Peer(by_optuna("GPSampler"), ("optuna",)),
+    "Optuna, TPE": Peer(by_optuna("tpe"), ("optuna",)),
+    "Optuna, GP": Peer(by_optuna("gp"), ("optuna",)),
     "keras-tuner, Bayesian": Peer(by_keras_tuner, ("keras", "keras_tuner")),
 }
 

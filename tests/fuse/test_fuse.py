@@ -301,6 +301,9 @@ def test_language_models_vote_and_continue_a_text(
     assert capsys.readouterr().out.startswith("the")
     with pytest.raises(Refused, match="expected classes or numbers"):
         fuse(poems, "stack")
+    with pytest.raises(Refused, match="found language-modeling") as caught:
+        fuse(poems, "stack", out_of_fold=poems)
+    assert "expected data that numbers its samples" in str(caught.value)
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from zafu.found import Result
 from zafu.measure import Measurement
+from zafu.searching.found import Result
 from zafu.session import Note
 from zafu.tune import Began, Event, Finished, Tried
 from zafu.units import Count, Seconds

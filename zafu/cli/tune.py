@@ -70,8 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     if faults or search is None or space is None:
         raise RecipeError(faults)
     from zafu.cli.show_study import show  # torch is loaded when the request is known to be sound
-    from zafu.confirm import Confirm
-    from zafu.tune import Budget, Tuning, events, place
+    from zafu.searching.confirm import Confirm
+    from zafu.searching.tuning import Budget, Tuning, place
+    from zafu.tune import events
 
     tuning = Tuning(
         run.recipe,

@@ -39,7 +39,7 @@ def _slower(quantity: Quantity, first: str, second: str, says: str) -> Statement
 
 QUICK = Plan(first=10, most=20)  # of a claim, which is answered in a minute or two
 SGD, ADAM = "fit.optimizer.kind=sgd", "fit.optimizer.kind=adam"
-WRONG = "fit.augment=[{kind: wrong-labels, share: 0.4}]"
+WRONG = "data.wrong_labels={share: 0.4}"
 PLAIN = (
     "fit.optimizer.weight_decay=0",
     "model.dropout=0",

@@ -99,6 +99,15 @@ class Leaks(Spec):
     """Most of a held-out split that is older than the newest training sample, by time."""
 
 
+class WrongLabels(Spec):
+    """Labels made wrong on purpose, in training alone, to see what bears them."""
+
+    share: float = Field(default=0.2, gt=0, le=1)
+    """Share of the training samples that get another class, 0 < s <= 1."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of which samples these are, and of their classes, 0 to 2^32 - 1."""
+
+
 class Split(Protocol):
     """Samples that are read by position."""
 
@@ -157,6 +166,8 @@ class Data(Family):
     """How samples are dealt to training, validation and test."""
     leaks: Leaks = Leaks()
     """What training may know of held-out samples."""
+    wrong_labels: WrongLabels | None = None
+    """Wrong labels to plant in training, where there are classes; null: none."""
 
     def foreseen(self, task: str) -> Signature | None:
         """The signature, as far as it is known without reading the data."""

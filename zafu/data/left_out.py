@@ -31,5 +31,6 @@ def left_out(
     )
     goes = np.array([ids[place] in gone for place in train.tolist()], bool)
     ledger.came(STEP, len(train))
-    ledger.removed(STEP, [Removed(ids[i], "left out by the recipe") for i in train[goes].tolist()])
+    out: list[int] = train[goes].tolist()
+    ledger.removed(STEP, [Removed(ids[place], "left out by the recipe") for place in out])
     return train[~goes]

@@ -55,9 +55,8 @@ def read(folder: Path) -> Folds:
     """Raises Refused or Damaged with what keeps its answers from being used."""
     run = Run.open(folder)
     if not parts.there(folder):
-        raise Refused(
-            f"{folder}: expected a cross-validation, found a run; zafu crossval makes one"
-        )
+        text = "expected a cross-validation, found a run; zafu crossval makes one"
+        raise Refused(f"{folder}: {text}")
     state = run.status().get("state", "unfinished")
     if state != "finished":
         text = f"expected a finished cross-validation, found one that is {state}"

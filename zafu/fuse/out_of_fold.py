@@ -25,6 +25,7 @@ from zafu.signals import Stop
 from zafu.spec import digest_of
 from zafu.task import Classification
 
+KINDS = ("classification", "regression")
 LEAST = torch.finfo(torch.float32).tiny  # of a probability: what is less was stored as 0
 
 
@@ -67,13 +68,11 @@ def read(members: Sequence[Member], folders: Sequence[Path], stop: Stop) -> OutO
             faults.append(str(error))
     ordered, unlike = crossvals.matched(members, found)
     data = prepared_by(members[0], stop)
-    kind = members[0].recipe.task.kind
-    alike = [one for one in found if one.recipe.task.kind == kind]
-    foreign = [fault for one in alike for fault in crossvals.foreign(one, members[0], data)]
-    faults += [*unlike, *foreign, *crossvals.uneven(alike)]
+    faults += [*unlike, *_foreign(members[0], data, found)]
     split = judging(members[0].recipe, data)
-    if not faults:
-        rows = ~np.isin(ordered[0].said.ids, pool.ids(data, split))
+    ids = pool.ids(data, split)
+    if ids is not None and not faults:
+        rows = ~np.isin(ordered[0].said.ids, ids)
         if rows.any():
             return OutOfFold(*_values(members[0], data, ordered, rows), ordered, split)
         faults.append(f"expected answers to samples beside those of the {split} split, found none")
@@ -81,12 +80,25 @@ def read(members: Sequence[Member], folders: Sequence[Path], stop: Stop) -> OutO
     raise Refused("\n".join([f"{many} of --out-of-fold:", *(f"  {fault}" for fault in faults)]))
 
 
+def _foreign(member: Member, data: Path, found: Sequence[Folds]) -> Iterator[str]:
+    """Why answers are not to the samples of the member's data; of other tasks and kinds nothing."""
+    recipe = member.recipe
+    if pool.ids(data, "test") is None:
+        yield f"expected data that numbers its samples, found {recipe.data.kind}"
+        return
+    kinds = recipe.task.kind, recipe.data.kind
+    alike = [one for one in found if (one.recipe.task.kind, one.recipe.data.kind) == kinds]
+    for one in alike:
+        yield from crossvals.foreign(one, member, data)
+    yield from crossvals.uneven(alike)
+
+
 def _unsuited(members: Sequence[Member]) -> Iterator[str]:
     """Members for which no cross-validation of their recipe can stand."""
+    kind = members[0].recipe.task.kind
+    if kind not in KINDS:
+        yield f"expected a task of classes or numbers, found {kind}"
     for member in members:
-        kind = member.recipe.task.kind
-        if kind not in ("classification", "regression"):
-            yield f"{member.name}: expected classes or numbers, found {kind}"
         if member.name != member.run.name:
             yield f"{member.name}: expected a finished run, found a checkpoint"
         elif "members" in artifact.card(member.run.model):

@@ -7,6 +7,7 @@ solves by conjugate gradients, best with the Gauss-Newton matrix (Martens, 2010)
 negative curvature to trip over; `neumann` by a truncated Neumann series (Lorraine, Vicol &
 Duvenaud, 2020, arXiv:1911.02590), whose truncation damps the directions that an unfinished training
 has not settled. Weights are one vector, `(p,)`; hyperparameters a tensor of any shape.
+All products are made in reverse mode, which every operation of torch knows.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vjp
+from torch.func import grad, vjp
 
-Curvature = Callable[[Tensor], Tensor]  # a vector (p,) times a matrix (p, p)
+Curvature = Callable[[Tensor], Tensor]  # from vectors to vectors, such as v to H v
 Inner = Callable[[Tensor, Tensor], Tensor]  # weights and hyperparameters to a loss
 Outer = Callable[[Tensor], Tensor]  # weights to a loss
 
@@ -35,29 +36,40 @@ def hypergradient(
     """
     weights, hyper = at
     x = solve(grad(outer)(weights))
-    _, pull = vjp(lambda h: grad(inner)(weights, h), hyper)
+    pull = vjp(lambda h: grad(inner)(weights, h), hyper)[1]
     return -pull(x)[0]
 
 
 def hessian(inner: Inner, weights: Tensor, hyper: Tensor) -> Curvature:
     """Products with the Hessian of the inner loss, which may be indefinite before the minimum."""
-    return lambda v: jvp(lambda w: grad(inner)(w, hyper), (weights,), (v,))[1]
+    pull = vjp(lambda w: grad(inner)(w, hyper), weights)[1]  # of a symmetric matrix
+    return lambda v: pull(v)[0]
+
+
+def pushed(outputs: Curvature, weights: Tensor) -> tuple[Tensor, Curvature, Curvature]:
+    """The outputs, and products with their Jacobian J and with its transpose.
+
+    A product with the transpose is linear in its vector, and so its own transpose is J.
+    """
+    pair = vjp(outputs, weights)
+    said, pull = pair[0], pair[1]
+    push = vjp(lambda u: pull(u)[0], torch.zeros_like(said))[1]
+    return said, lambda v: push(v)[0], lambda u: pull(u)[0]
 
 
 def gauss_newton(
-    outputs: Callable[[Tensor], Tensor], loss: Outer, weights: Tensor, rest: Curvature | None = None
+    outputs: Curvature, loss: Outer, weights: Tensor, rest: Curvature | None = None
 ) -> Curvature:
     """Products with J^T B J: J is the Jacobian of `outputs`, B the Hessian of `loss` in them.
 
     Never negative where the loss is convex in the outputs; it is the Hessian where they are linear
     in the weights. `rest` is the curvature of what the loss has beside, such as penalties.
     """
-    said, pull = vjp(outputs, weights)
+    said, push, pull = pushed(outputs, weights)
+    curve = vjp(grad(loss), said)[1]
 
     def product(v: Tensor) -> Tensor:
-        moved = jvp(outputs, (weights,), (v,))[1]
-        curved = jvp(grad(loss), (said,), (moved,))[1]
-        found = pull(curved)[0]
+        found = pull(curve(push(v))[0])
         return found + rest(v) if rest else found
 
     return product

@@ -4,7 +4,7 @@ The weights are the hyperparameters: a model is trained by the weighted loss of 
 each weight is moved so that the model does better on samples that it does not train on. What makes
 it do worse, such as a wrong label, is weighed down (Ren et al., 2018, arXiv:1803.09050, by one
 step; here by a Neumann series on the Gauss-Newton matrix, Lorraine et al., 2020, arXiv:1911.02590).
-The gradient of all weights is one forward-mode pass over the samples: that of sample i is
+The gradient of all weights is one pass over the samples: that of sample i is
 -s'(h_i) * (the derivative of its loss along x), where H x = dV/dw and s(h_i) is its weight.
 """
 
@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp
+from torch.func import functional_call, grad
 from torch.nn.functional import cross_entropy
 
 from zafu.errors import Interrupted
-from zafu.hypergradient.implicit import gauss_newton, largest, neumann
+from zafu.hypergradient.implicit import gauss_newton, largest, neumann, pushed
 
 _AT_ONCE = 1024  # samples in one pass
 
@@ -44,7 +44,7 @@ class Weighing(NamedTuple):
     judges: int = 2048  # samples, at most, of the outer loss and of the curvature, drawn anew
     terms: int = 10  # of the Neumann series
     lr: float = 0.01  # of the model's weights
-    decay: float = 1e-3  # L2 penalty on them
+    decay: float = 1e-2  # L2 penalty on them
     pace: float = 1.0  # of the weights of samples, before the logistic function
 
 
@@ -152,7 +152,7 @@ class _Work:
             def losses(w: Tensor, part: Samples = part) -> Tensor:
                 return cross_entropy(self.logits(w, part.inputs), part.targets, reduction="none")
 
-            found.append(jvp(losses, (self.weights,), (x,))[1])
+            found.append(pushed(losses, self.weights)[1](x).detach())
         return torch.cat(found)
 
     def _some(self, count: int, most: int) -> Tensor:

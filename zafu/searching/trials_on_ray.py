@@ -12,9 +12,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from zafu import plugins, sharded_trials
+from zafu import plugins
 from zafu.errors import Interrupted, MissingExtra
 from zafu.recipe import Recipe
+from zafu.searching import sharded_trials
 from zafu.study import Done
 from zafu.trial import Outcome, Trial, outcome
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zafu.confirm import Confirmed, confirmed, optimism
 from zafu.errors import RecipeError
 from zafu.measure import Measurement
 from zafu.recipe import Recipe
+from zafu.searching.confirm import Confirmed, confirmed, optimism
 from zafu.space import Range, Space, applied
 from zafu.study import Row, spent
 

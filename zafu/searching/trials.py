@@ -7,22 +7,25 @@ run of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-from zafu import engine, kept, trials_on_ray
+from zafu import engine
 from zafu.errors import NonFinite, RecipeError
 from zafu.recipe import Recipe
 from zafu.run import prepared
-from zafu.sharded_trials import ran
+from zafu.searching import kept, trials_on_ray
+from zafu.searching.sharded_trials import ran
 from zafu.space import applied
 from zafu.spec import digest_of
 from zafu.study import Done, Row
 from zafu.trial import Cost, Outcome, Trial
 
+UNROLLED = 200  # steps at the end of a training through which a gradient is carried back
 Compute = Callable[[Sequence[Trial]], Iterator[tuple[int, Outcome]]]
 
 
@@ -127,7 +130,27 @@ class Bench:
         }
         curve = [(point.samples, point.value) for point in outcomes[0].curve]
         done = spent._replace(state="done", value=scores["validation"], scores=scores, curve=curve)
+        if row.wanted.wants == "gradient":
+            done = _with_gradient(done, list(row.wanted.settings), trials)
         return Over(row, done, outcomes)
+
+
+def _with_gradient(done: Done, paths: list[str], trials: Sequence[Trial]) -> Done:
+    """The slopes of the validation loss, the mean over folds, and what they cost beside."""
+    from zafu.hypergradient.unrolled import hypergradient
+
+    began = perf_counter()
+    slopes = [hypergradient(trial, paths, steps=UNROLLED) for trial in trials]
+    means = {path: sum(s.gradient[path] for s in slopes) / len(slopes) for path in paths}
+    cost = sum((slope.cost for slope in slopes), Cost())
+    done = done._replace(
+        samples=done.samples + cost.samples,
+        updates=done.updates + cost.updates,
+        seconds=done.seconds + cost.seconds,
+        wall=done.wall + perf_counter() - began,
+    )
+    finite = all(map(math.isfinite, means.values()))
+    return done._replace(gradient=means) if finite else done
 
 
 def by_engine(how: str, say: Callable[[str], None], stopped: Callable[[], str]) -> Compute:
