@@ -15,6 +15,7 @@ from zafu.report.chart import BOTTOM, LETTER, RIGHT, Frame
 from zafu.report.element import Child, Element, h
 from zafu.report.scale import Axis, linear, tick
 
+SHORT = 24  # characters of a name that is kept on one line
 HUES = 8  # of the style sheet; a line beyond begins again
 
 
@@ -114,7 +115,7 @@ def _swatch(index: int) -> Element:
 
 def named(index: int, name: str) -> Element:
     """A name behind its colour."""
-    return h("span", _swatch(index), name)
+    return h("span.arm" if len(name) <= SHORT else "span", _swatch(index), name)
 
 
 def _grid(frame: Frame) -> Element:
