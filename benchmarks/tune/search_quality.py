@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from page import on_one_thread, where, write
-from zafu.tuning import Budget, Tuning
+from zafu.searching.tuning import Budget, Tuning
 
 from zafu.engine import outcomes
 from zafu.recipe import Recipe

@@ -21,8 +21,8 @@ def plant(folder: Path, wish: WrongLabels) -> None:
 
     Samples that were made up keep theirs. `prepare.json` says how many were changed.
     """
-    file = folder / "train" / "targets.npy"
-    targets, classes = np.load(file), read_json(folder / "signature.json")["outputs"]
+    targets = np.array(arrays.read_array(folder / "train" / "targets.npy"))
+    classes = read_json(folder / "signature.json")["outputs"]
     names = pool.named(folder, "train")
     chosen = planted(names, wish) & (np.array(names) != "")
     drawn = mix(_prints(names) ^ key(wish.seed, 1))
