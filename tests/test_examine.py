@@ -140,6 +140,16 @@ def test_two_runs_are_compared_on_the_same_rows(
     assert "Against" in page(read(graded), better)
 
 
+def test_another_seed_on_the_same_split_is_compared_on_it(
+    place: Path, grades: dict[str, Any], graded: Path
+) -> None:
+    data = {**grades["data"], "split": {"seed": 0}}
+
+    there = trained(place, {**grades, "data": data, "seed": 1}, epochs=1)
+
+    assert examine(graded, Asked(), there)["against"]["rows"]
+
+
 def test_a_run_on_another_split_is_not_compared_on_this_one(
     place: Path, grades: dict[str, Any], graded: Path, sugar: Path
 ) -> None:

@@ -166,9 +166,8 @@ def _against(found: Examined, other: Path, asked: Asked, metrics: Sequence[str])
 
 def _refuse_other_split(recipe: Recipe, other: Path) -> None:
     """Raises Refused where the other run was not trained on the same split of the same data."""
-    there = Run.open(other).recipe
-    same = (recipe.data, recipe.task.kind, recipe.split_seed)
-    if (there.data, there.task.kind, there.split_seed) != same:
+    here, there = (r.at("data.split.seed", r.split_seed) for r in (recipe, Run.open(other).recipe))
+    if (there.data, there.task.kind) != (here.data, here.task.kind):
         raise Refused(
             f"{other}: expected a run on the same split, since it may have learned from these "
             "samples; give --data FILE with samples that neither has seen"

@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 import torch
 from page import on_one_thread, where, write
-from zafu.searching.tuning import Budget, Tuning
 
 from zafu.engine import outcomes
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.search.contract import Search
 from zafu.searching.confirm import Confirm
+from zafu.searching.tuning import Budget, Tuning
 from zafu.space import Space, applied
 from zafu.spec import Spec
 from zafu.trial import Trial

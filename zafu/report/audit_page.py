@@ -50,7 +50,7 @@ def _header(about: About, shown: int) -> Element:
     cells = [h("div", h("dt", name), h("dd", f"{count:,}")) for name, count in counts.items()]
     said = f"Doubt is {_MEANING[about.how]}: 0 to 1. A suspicion is no proof: look at each."
     top = h("p.eyebrow", h("span", "audit"), h("span.name", about.how))
-    return h("header", top, h("h1", about.title), h("dl.facts", cells), h("p", said))
+    return h("header", top, h("h1", about.title), h("p.lead", said), h("dl.facts", cells))
 
 
 def _suspects(rows: Sequence[Row]) -> Element:
