@@ -1,6 +1,6 @@
 """Whether a narrow decoder's settings hold for a wide one, with `model.transfer` and without.
 
-`python benchmarks/tune/transfer.py` writes `transfer.md`, in about 12 CPU minutes; with
+`python benchmarks/tune/transfer.py` writes `transfer.md`, in about 15 CPU minutes; with
 `--quick` it is a smoke test and writes nothing. First the coordinate test of Yang et al., 2022
 (arXiv:2203.03466, appendix D.1): how far the residual stream and the logits are from their start
 after a few steps. Then the best of a row of learning rates, each twice the last, for each width.
@@ -32,6 +32,7 @@ from zafu.trial import Trial, outcome
 
 HERE = Path(__file__).parent
 BASE, FIRST = 64, 2.0**-8  # the narrow width, and the learning rate from which its row begins
+INITS = (0.02, BASE**-0.5)  # `model.init_std`: the usual one, and one that keeps a signal's size
 WINDOWS = 4  # of a batch
 MOVES = 8  # steps of the coordinate test
 SEEDS = (0, 1)  # of its weights
@@ -50,9 +51,24 @@ FULL = Effort((64, 128, 256, 512, 1024), (256, 512), 200, 4)
 QUICK = Effort((64, 128), (128,), 20, 1)
 
 
-def recipe(width: int, lr: float, *, transfer: bool, steps: int) -> Recipe:
+class Net(NamedTuple):
+    """A width, and what the weights of a net so wide follow."""
+
+    width: int
+    transfer: bool
+    init: float = INITS[0]
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+        kind = "both alike" if self.width == BASE else "transfer" if self.transfer else "standard"
+        return f"{self.init:g} | {kind} | {self.width}"
+
+
+def recipe(net: Net, lr: float, *, steps: int) -> Recipe:
     """A decoder of depth 2 whose four heads grow with it, on Python's own sources."""
-    base = {"transfer": {"width": BASE}} if transfer else {}
+    base = {"transfer": {"width": BASE}} if net.transfer else {}
+    sizes = {"width": net.width, "layers": 2, "heads": 4, "init_std": net.init}
     data = {
         "kind": "text",
         "files": ["stdlib:*.py"],
@@ -70,12 +86,11 @@ def recipe(width: int, lr: float, *, transfer: bool, steps: int) -> Recipe:
         "device": "cpu",
         "trackers": [],
     }
-    model = {"kind": "decoder", "width": width, "layers": 2, "heads": 4, **base}
     return Recipe.parse(
         {
             "task": "language-modeling",
             "data": data,
-            "model": model,
+            "model": {"kind": "decoder", **sizes, **base},
             "fit": fit,
             "evaluate": {"baselines": [], "metric": "loss"},
         }
@@ -116,8 +131,7 @@ def coordinates(effort: Effort, folder: Path) -> list[str]:
         for width in effort.coordinates:
             say(f"coordinates: {name}, width {width}")
             drawn = [
-                recipe(width, 0.01, transfer=transfer, steps=MOVES).at("seed", seed)
-                for seed in SEEDS
+                recipe(Net(width, transfer), 0.01, steps=MOVES).at("seed", seed) for seed in SEEDS
             ]
             found.append(np.mean([moved(one, prepared(one, folder)) for one in drawn], 0))
         for what, values in zip(("stream", "logits"), np.transpose(found), strict=True):
@@ -140,39 +154,41 @@ def best_of(measure: Callable[[int], float], start: int, farthest: int) -> dict[
 
 
 def optima(effort: Effort, folder: Path) -> list[str]:
-    """A row for each width and parametrization: losses, and the best learning rate's ratio."""
-    first = round(math.log2(FIRST))
-    narrow = best_of(losses(BASE, effort, folder, transfer=False), first, effort.farthest)
-    found = {("both, which are the same here", BASE): narrow}
-    middle = min(narrow, key=lambda at: narrow[at])
-    for width in effort.widths:
-        for name, transfer in (("standard", False), ("transfer", True)):
-            measure = losses(width, effort, folder, transfer=transfer)
-            found[name, width] = best_of(measure, middle, effort.farthest)
+    """A row for each net: losses by learning rate, and the best one's ratio to the narrow net's."""
+    found, middles = dict[Net, dict[int, float]](), dict[float, int]()
+    for init in INITS:
+        narrow = Net(BASE, False, init)
+        first = round(math.log2(FIRST))
+        row = found[narrow] = best_of(losses(narrow, effort, folder), first, effort.farthest)
+        middles[init] = min(row, key=row.__getitem__)
+        for width in effort.widths:
+            for net in (Net(width, False, init), Net(width, True, init)):
+                measure = losses(net, effort, folder)
+                found[net] = best_of(measure, middles[init], effort.farthest)
     tried = sorted({at for row in found.values() for at in row})
     lines = [
-        f"| | width | {' | '.join(f'{2.0**at:.2g}' for at in tried)} | best over narrow's |",
-        f"|---|--:|{'--:|' * (len(tried) + 1)}",
+        f"| init_std | | width | {' | '.join(f'{2.0**at:.2g}' for at in tried)} | best over "
+        "narrow's |",
+        f"|--:|---|--:|{'--:|' * (len(tried) + 1)}",
     ]
-    for (name, width), row in found.items():
-        best = min(row, key=lambda at: row[at])
+    for net, row in found.items():
+        best = min(row, key=row.__getitem__)
         cells = [f"**{row[at]:.3f}**" if at == best else shown(row, at) for at in tried]
-        lines.append(f"| {name} | {width} | {' | '.join(cells)} | {ratio(row, middle)} |")
+        lines.append(f"| {net.name} | {' | '.join(cells)} | {ratio(row, middles[net.init])} |")
     return lines
 
 
-def losses(width: int, effort: Effort, folder: Path, *, transfer: bool) -> Callable[[int], float]:
+def losses(net: Net, effort: Effort, folder: Path) -> Callable[[int], float]:
     """The validation loss by exponent of the learning rate."""
 
     def measure(at: int) -> float:
-        chosen = recipe(width, 2.0**at, transfer=transfer, steps=effort.steps)
+        chosen = recipe(net, 2.0**at, steps=effort.steps)
         trial = Trial(chosen, prepared(chosen, folder))
         begun = time.process_time()
         done = outcome(trial)
         value = math.inf if done.diverged else done.score(trial)
         spent = time.process_time() - begun
-        kind = "transfer" if transfer else "standard"
-        say(f"{kind}, width {width}, lr {2.0**at:.3g}: {value:.4f} ({spent:.0f} CPU s)")
+        say(f"{net.name}, lr {2.0**at:.3g}: {value:.4f} ({spent:.0f} CPU s)")
         return value
 
     return measure

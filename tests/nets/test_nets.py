@@ -135,13 +135,15 @@ def test_a_net_built_without_memory_is_initialized_in_place(index: int) -> None:
     assert net.eval()(inputs).isfinite().all()
 
 
-def test_branch_outputs_of_deep_decoders_start_smaller() -> None:
+@pytest.mark.parametrize("std", [0.02, 0.1])
+def test_branch_outputs_of_deep_decoders_start_smaller(std: float) -> None:
     torch.manual_seed(0)
-    shape = decoder.Shape(vocab=64, context=8, width=128, layers=8, heads=4, kv_heads=4, hidden=256)
+    sizes = {"vocab": 64, "context": 8, "width": 128, "layers": 8, "heads": 4, "kv_heads": 4}
+    shape = decoder.Shape(**sizes, hidden=256, init_std=std)
     state = decoder.Decoder(shape).state_dict()
 
     stds = {name.split(".")[-2]: weight.std().item() for name, weight in state.items()}
 
-    assert stds["q_proj"] == pytest.approx(0.02, rel=0.05)
-    assert stds["o_proj"] == pytest.approx(0.02 / 4, rel=0.05)
-    assert stds["down_proj"] == pytest.approx(0.02 / 4, rel=0.05)
+    assert stds["q_proj"] == pytest.approx(std, rel=0.05)
+    assert stds["o_proj"] == pytest.approx(std / 4, rel=0.05)
+    assert stds["down_proj"] == pytest.approx(std / 4, rel=0.05)

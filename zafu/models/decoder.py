@@ -58,6 +58,8 @@ class Decoder(Model):
     """Whether tokens look at the whole window before them, or at their own document alone."""
     tied: bool = False
     """Whether the embedding is the head's matrix too: fewer parameters in small models."""
+    init_std: float = Field(default=0.02, gt=0, le=1)
+    """Standard deviation of the first weights, 0 < s <= 1; those of branch outputs are smaller."""
     transfer: Transfer | None = None
     """Take on the settings of a narrow decoder: weights and steps follow the width (muP)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -101,6 +103,7 @@ class Decoder(Model):
                 hidden=self._hidden,
                 rope_base=self.rope_base,
                 norm_eps=self.norm_eps,
+                init_std=self.init_std,
                 qk_norm=self.qk_norm,
                 tied=self.tied,
                 dropout=self.dropout,
@@ -184,7 +187,7 @@ class Decoder(Model):
             "tie_word_embeddings": self.tied,
             "attention_bias": False,
             "attention_dropout": 0.0,
-            "initializer_range": 0.02,
+            "initializer_range": self.init_std,
             "bos_token_id": None,
             "eos_token_id": None,
             "dtype": "float32",

@@ -38,6 +38,7 @@ class Shape:
     hidden: int
     rope_base: float = 10_000.0
     norm_eps: float = 1e-6
+    init_std: float = 0.02  # of the first weights
     qk_norm: bool = False
     tied: bool = False
     dropout: float = 0.0
@@ -161,17 +162,18 @@ class Decoder(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Draw all weights anew, in place: normal(0, 0.02), branch outputs / sqrt(2 layers).
+        """Draw all weights anew, in place: normal(0, init_std), branch outputs / sqrt(2 layers).
 
         These are the sizes in a net of which this one is no wider copy: others follow `wider`.
         """
-        outputs, wider = 0.02 / math.sqrt(2 * self.shape.layers), self.wider()
+        std, wider = self.shape.init_std, self.wider()
+        outputs = std / math.sqrt(2 * self.shape.layers)
         for name, weight in self.named_parameters():
             if weight.dim() == 1:
                 nn.init.constant_(weight, wider[name].size)
             else:
                 last = name.endswith(("o_proj.weight", "down_proj.weight"))
-                nn.init.normal_(weight, std=(outputs if last else 0.02) * wider[name].size)
+                nn.init.normal_(weight, std=(outputs if last else std) * wider[name].size)
 
     def wider(self) -> dict[str, Wider]:
         """How each parameter follows the width.
