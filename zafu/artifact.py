@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zafu.errors import Busy, Damaged, DiskFull
+from zafu.errors import Busy, Damaged, DiskFull, Refused
 from zafu.spec import digest_of
 from zafu.units import Bytes
 
 CARD = "card.json"
+MODEL = "model.safetensors"  # the weights in a model folder or a checkpoint
 
 
 def publish(folder: Path, write: Callable[[Path], None], **facts: Any) -> Path:
@@ -93,6 +94,14 @@ def card(folder: Path) -> dict[str, Any]:
         return json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{folder / CARD}: expected the card of a finished folder, {error}") from None
+
+
+def model_folder(folder: Path) -> Path:
+    """The model folder of a run folder or of itself; raises Refused if nothing is finished."""
+    for candidate in (folder / "model", folder):
+        if (candidate / CARD).is_file() and (candidate / MODEL).is_file():
+            return candidate
+    raise Refused(f"{folder}: expected a finished run; zafu train carries a recipe to its end")
 
 
 def verify(folder: Path, *, dealt: tuple[int, int] = (0, 1)) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from zafu.errors import Refused
+from zafu import artifact, tensors
+from zafu.errors import Damaged, Refused
 from zafu.fit import Fit
 from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
@@ -32,6 +34,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = recipe.model.build(signature)
+    if spec.start:
+        start(model, Path(spec.start))
     if spec.recompute:
         if not isinstance(model, Recomputing):
             raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
@@ -61,6 +65,16 @@ def build(
         held=spread.held,
     )
     return model, update, spread
+
+
+def start(model: nn.Module, folder: Path) -> None:
+    """In place: the weights of a finished run; raises Refused where they are another model's."""
+    whence = artifact.model_folder(folder)
+    artifact.verify(whence)
+    try:
+        tensors.into_module(model, tensors.read(whence / artifact.MODEL), whence)
+    except Damaged as error:
+        raise Refused(f"fit.start: {error}") from None
 
 
 def looked_at_whole(optimizer: Optimizer, groups: list[dict[str, Any]]) -> set[str]:

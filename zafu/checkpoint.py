@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from zafu import artifact, tensors
-from zafu.artifact import read_json, room, verify, write_json
+from zafu.artifact import MODEL, read_json, room, verify, write_json
 from zafu.boxes import Box, Boxes, joined
 from zafu.boxes import write as write_boxes
 from zafu.errors import Damaged, Refused
@@ -31,7 +31,7 @@ from zafu.parallel.world import World
 from zafu.pieces import Held
 
 KINDS = ("model", "optimizer")
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+OPTIMIZER, STATE = "optimizer.safetensors", "state.json"
 _NAME = re.compile(r"step-\d{9}")
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zafu import borrowed
-from zafu.artifact import read_json
+from zafu.artifact import model_folder, read_json
 from zafu.build import device_of
 from zafu.data.contract import Labelled
 from zafu.errors import Fault, RecipeError, Refused
@@ -23,7 +23,7 @@ from zafu.evaluation.contract import Evaluate
 from zafu.evaluation.findings import Held, absent, findings
 from zafu.judge import answers, gathered, in_units
 from zafu.loading.inline import Inline
-from zafu.pipeline import load_model, model_folder
+from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.run import Run, prepared
 from zafu.signature import Signature

@@ -62,6 +62,9 @@ class Fit(Spec):
     seconds: float | None = Field(default=None, gt=0)
     """Budget: seconds of training; its end depends on the machine, so runs are not repeatable."""
 
+    start: str | None = None
+    """A finished run whose weights are the first ones; None: they are drawn from the seed."""
+
     augment: tuple[Augmentation, ...] = ()
     """Random changes of training samples, in this order, anew in each epoch."""
     augment_backend: Literal["torch", "opencv"] = "torch"

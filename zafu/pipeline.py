@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
+from zafu.artifact import MODEL, model_folder
 from zafu.build import build, device_of
 from zafu.checkpoint import State
 from zafu.errors import DiskFull, Interrupted, LostRank, RecipeError, Refused
@@ -291,7 +292,7 @@ def ship(
             artifact.write_json(part / calibration.FILE, fitted._asdict())
         if config := recipe.model.hub_config(signature):
             artifact.write_json(part / "config.json", config)
-        tensors.write(part / checkpoint.MODEL, weights)
+        tensors.write(part / MODEL, weights)
 
     return artifact.publish(
         run.model,
@@ -312,16 +313,8 @@ def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
     recipe = Recipe.stored(folder / "recipe.yaml")
     signature = Signature.parse(artifact.read_json(folder / "signature.json"))
     module = recipe.model.build(signature)
-    tensors.into_module(module, tensors.read(folder / checkpoint.MODEL), folder)
+    tensors.into_module(module, tensors.read(folder / MODEL), folder)
     return module.eval(), recipe, signature
-
-
-def model_folder(folder: Path) -> Path:
-    """The model folder of a run folder or of itself; raises Refused if nothing is finished."""
-    for candidate in (folder / "model", folder):
-        if (candidate / artifact.CARD).is_file() and (candidate / checkpoint.MODEL).is_file():
-            return candidate
-    raise Refused(f"{folder}: expected a finished run; zafu train carries a recipe to its end")
 
 
 def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:

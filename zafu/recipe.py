@@ -15,10 +15,10 @@ from pydantic import Field
 
 from zafu import borrowed
 from zafu import plugins as plugin_files
-from zafu.artifact import digest_file
+from zafu.artifact import MODEL, card, digest_file, model_folder
 from zafu.data.contract import Data
 from zafu.data.fold import Fold
-from zafu.errors import DataError, Fault, RecipeError
+from zafu.errors import Damaged, DataError, Fault, RecipeError, Refused
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import Fit
 from zafu.layout import FOLDED, Layout
@@ -90,6 +90,8 @@ class Recipe(Spec):
         """Digest of all that decides the weights: the settings and the plugins' code."""
         code = [digest_file(Path(name)) for name in self.plugins]
         settings = self.dump()
+        if self.fit.start:
+            settings["fit"]["start"] = _weights(Path(self.fit.start))
         del settings["fit"]["loader"]  # it decides the time, not a byte
         del settings["layout"]  # it decides who computes, not what
         return digest_of([settings, code] if code else settings)
@@ -109,6 +111,14 @@ class Recipe(Spec):
     def higher_is_better(self) -> bool:
         """Whether more of that metric is better."""
         return self.task.higher_is_better(self.metric)
+
+
+def _weights(folder: Path) -> str:
+    """Which weights a folder has: their digest; its name, where there are none."""
+    try:
+        return card(model_folder(folder))["files"][MODEL]
+    except (Refused, Damaged, KeyError, TypeError):
+        return str(folder)
 
 
 def load_plugins(source: Source) -> list[Path]:
@@ -223,6 +233,15 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 
 
+def _start_is_there(fit: Fit) -> Iterator[Fault]:
+    if fit.start is None:
+        return
+    try:
+        model_folder(Path(fit.start))
+    except Refused:
+        yield Fault("fit.start", "a finished run or its model folder", fit.start)
+
+
 def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:
     if data.split.validation == 0 and (fit.early_stopping or fit.evaluate_every):
         path = "fit.early_stopping" if fit.early_stopping else "fit.evaluate_every"
@@ -329,6 +348,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _slices_suit,
     _baselines_suit,
     _data_is_there,
+    _start_is_there,
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,

@@ -27,8 +27,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the prompt and its continuation, piece by piece."""
     from zafu.answer import continued
+    from zafu.artifact import model_folder
     from zafu.nets.sampling import Choice
-    from zafu.pipeline import load_model, model_folder
+    from zafu.pipeline import load_model
 
     try:
         choice = Choice(

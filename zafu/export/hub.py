@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from zafu import artifact, checkpoint, tensors
-from zafu.artifact import read_json, write_json
+from zafu.artifact import MODEL, read_json, write_json
 from zafu.build import build
 from zafu.errors import Mismatch, MissingExtra, Refused
 from zafu.measure import Measurement
@@ -125,7 +125,7 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor], largest: int) -> 
         groups[-1][name] = tensor
         room -= tensor.nbytes
     if len(groups) == 1:
-        tensors.write(folder / checkpoint.MODEL, groups[0])
+        tensors.write(folder / MODEL, groups[0])
         return 1
     index: dict[str, str] = {}
     for number, group in enumerate(groups, 1):
@@ -133,7 +133,7 @@ def write_weights(folder: Path, weights: Mapping[str, Tensor], largest: int) -> 
         tensors.write(folder / file, group)
         index |= dict.fromkeys(group, file)
     facts = {"metadata": {"total_size": tensors.size(weights)}, "weight_map": index}
-    write_json(folder / f"{checkpoint.MODEL}.index.json", facts)
+    write_json(folder / f"{MODEL}.index.json", facts)
     return len(groups)
 
 

@@ -18,8 +18,7 @@ import numpy as np
 from torch import nn
 
 from zafu import answer, artifact, statistics, tensors
-from zafu.artifact import read_json, write_json, write_text
-from zafu.checkpoint import MODEL
+from zafu.artifact import MODEL, read_json, write_json, write_text
 from zafu.errors import Refused
 from zafu.evaluation import calibration
 from zafu.evaluation.calibration import Calibration

@@ -14,17 +14,18 @@ from pathlib import Path
 from torch import nn
 
 from zafu import artifact, checkpoint, loop, parts, tensors
+from zafu.artifact import MODEL, model_folder
 from zafu.build import build
 from zafu.errors import Damaged, DataError, Refused
 from zafu.evaluation import calibration
-from zafu.pipeline import load_model, model_folder
+from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.run import Run, prepared
 from zafu.signals import Stop
 from zafu.signature import Signature
 
 OWN = frozenset(
-    {checkpoint.MODEL, "recipe.yaml", "config.json", calibration.FILE}
+    {MODEL, "recipe.yaml", "config.json", calibration.FILE}
 )  # what members need not share
 _CHECKPOINT = re.compile(r"step-\d{9}")
 

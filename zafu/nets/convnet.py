@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.units import Slice, Units, units
 
 HALVED_FROM = 4  # a stage halves pictures whose shorter side has at least so many pixels
 
@@ -99,6 +100,34 @@ class ConvNet(nn.Module):
         x = functional.relu(self.norm(x)).mean((2, 3))  # (batch, channels of the last stage)
         return self.head(functional.dropout(x, self.shape.dropout, self.training))
 
+    def units(self) -> list[Units]:
+        """The channels inside of each block; then those of each stage's stream."""
+        groups, found = self.shape.groups, list[Units]()
+        for index in range(len(self.blocks)):
+            at = f"blocks.{index}"
+            writers = [Slice(f"{at}.conv_1.weight", 0), *_norm(f"{at}.norm_2")]
+            readers = [Slice(f"{at}.conv_2.weight", 1)]
+            found.append(units(at, "channels", writers, readers, self, groups=groups))
+        return found + self._streams()
+
+    def _streams(self) -> list[Units]:
+        found, name = list[Units](), "stem"
+        writers, readers = [Slice("stem.weight", 0)], list[Slice]()
+        for index, block in enumerate(self.blocks):
+            at = f"blocks.{index}"
+            writers += _norm(f"{at}.norm_1")
+            readers.append(Slice(f"{at}.conv_1.weight", 1))
+            if block.shortcut is not None:  # the stream before ends here
+                readers.append(Slice(f"{at}.shortcut.weight", 1))
+                groups = self.shape.groups
+                found.append(units(name, "stream", writers, readers, self, groups=groups))
+                name, writers, readers = f"{at}.shortcut", [Slice(f"{at}.shortcut.weight", 0)], []
+            writers.append(Slice(f"{at}.conv_2.weight", 0))
+        writers += _norm("norm")
+        readers.append(Slice("head.weight", 1))
+        found.append(units(name, "stream", writers, readers, self, groups=self.shape.groups))
+        return found
+
     def parts(self) -> Parts:
         """Where the net may be cut."""
         return Parts("blocks", ("stem",), ("norm", "head"))
@@ -112,6 +141,10 @@ def strides(picture: tuple[int, int], stages: int) -> list[int]:
         side = -(-side // stride)
         found.append(stride)
     return found
+
+
+def _norm(name: str) -> list[Slice]:
+    return [Slice(f"{name}.weight", 0), Slice(f"{name}.bias", 0)]
 
 
 def _blocks(shape: Shape) -> list[Block]:

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
 from zafu.nets.transfer import Wider
+from zafu.nets.units import Slice, Units, units
 from zafu.nets.width import Plan, Style
 
 
@@ -232,6 +233,29 @@ class Decoder(nn.Module):
         if self.lm_head is None:
             return self.project(x, self.model.embed_tokens.weight)
         return self.lm_head(x)
+
+    def units(self) -> list[Units]:
+        """The heads (with grouped queries: the groups) and hidden neurons; then the stream."""
+        found: list[Units] = []
+        writers, readers = [Slice("model.embed_tokens.weight", 1)], list[Slice]()
+        for index, block in enumerate(self.model.layers):
+            at, attention = f"model.layers.{index}", block.self_attn
+            dim = attention.head_dim
+            group = dim * attention.q_proj.out_features // attention.k_proj.out_features
+            q, k, v, out = (f"{at}.self_attn.{name}_proj.weight" for name in "qkvo")
+            gate, up, down = (f"{at}.mlp.{name}_proj.weight" for name in ("gate", "up", "down"))
+            heads = [Slice(k, 0, dim), Slice(v, 0, dim), Slice(q, 0, group)]
+            found.append(units(f"{at}.self_attn", "heads", heads, [Slice(out, 1, group)], self))
+            hidden = [Slice(gate, 0), Slice(up, 0)]
+            found.append(units(f"{at}.mlp", "hidden", hidden, [Slice(down, 1)], self))
+            for name in ("input_layernorm", "post_attention_layernorm"):
+                writers.append(Slice(f"{at}.{name}.weight", 0))
+            writers += [Slice(out, 0), Slice(down, 0)]
+            readers += [Slice(name, 1) for name in (q, k, v, gate, up)]
+        writers.append(Slice("model.norm.weight", 0))
+        if self.lm_head is not None:
+            readers.append(Slice("lm_head.weight", 1))
+        return [*found, units("model.embed_tokens", "stream", writers, readers, self)]
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, run
+from zafu.nets.units import Slice, Units, units
 from zafu.nets.width import Plan, Style
 
 ACTIVATIONS = {"relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu}
@@ -101,6 +102,15 @@ class MLP(nn.Module):
         styles |= {f"embeddings.{i}": "whole" for i in range(len(self.embeddings))}
         styles["head"] = "whole"
         return Plan(styles)
+
+    def units(self) -> list[Units]:
+        """The neurons of each layer."""
+        names = [f"layers.{i}.linear" for i in range(len(self.layers))]
+        found: list[Units] = []
+        for name, reader in zip(names, [*names[1:], "head"], strict=True):
+            writers = [Slice(f"{name}.weight", 0), Slice(f"{name}.bias", 0)]
+            found.append(units(name, "hidden", writers, [Slice(f"{reader}.weight", 1)], self))
+        return found
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.units import Slice, Units, units
 from zafu.nets.width import Plan, Style
 
 
@@ -144,6 +145,28 @@ class ViT(nn.Module):
         token = () if self.token is None else ("token",)
         styles |= dict.fromkeys(("embed", "positions", *token, "head"), "whole")
         return Plan(styles)
+
+    def units(self) -> list[Units]:
+        """The heads and hidden neurons of each block; then the dims of the stream."""
+        found: list[Units] = []
+        writers = [Slice("embed.weight", 0), Slice("embed.bias", 0), Slice("positions", 2)]
+        writers += [Slice("token", 2)] if self.token is not None else []
+        readers: list[Slice] = []
+        for index, block in enumerate(self.blocks):
+            at, dim = f"blocks.{index}", block.attention.head_dim
+            q, k, v = (f"{at}.attention.{name}_proj" for name in "qkv")
+            out, up, down = f"{at}.attention.o_proj", f"{at}.up_proj", f"{at}.down_proj"
+            heads = [Slice(f"{n}.{p}", 0, dim) for n in (q, k, v) for p in ("weight", "bias")]
+            read = [Slice(f"{out}.weight", 1, dim)]
+            found.append(units(f"{at}.attention", "heads", heads, read, self))
+            hidden = [Slice(f"{up}.weight", 0), Slice(f"{up}.bias", 0)]
+            found.append(units(at, "hidden", hidden, [Slice(f"{down}.weight", 1)], self))
+            for name in (f"{at}.norm_1", f"{at}.norm_2", out, down):
+                writers += [Slice(f"{name}.weight", 0), Slice(f"{name}.bias", 0)]
+            readers += [Slice(f"{name}.weight", 1) for name in (q, k, v, up)]
+        writers += [Slice("norm.weight", 0), Slice("norm.bias", 0)]
+        readers.append(Slice("head.weight", 1))
+        return [*found, units("embed", "stream", writers, readers, self)]
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

@@ -1,0 +1,35 @@
+"""Pruning by depth: whole blocks go.
+
+Which block is needed least is measured, by the loss without it: Men et al., 2024
+(arXiv:2403.03853) rank by how little a block turns its stream; measuring is as cheap here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal, final
+
+from pydantic import Field
+
+from zafu.compress.contract import Compression, Work, fixed
+from zafu.edits.contract import Edit
+
+
+@final
+class Layers(Compression):
+    """Take the blocks out without which the loss grows least, one after the other."""
+
+    kind: Literal["layers"] = "layers"
+    short: ClassVar[tuple[str, ...]] = ("count",)
+    count: int = Field(default=1, ge=0)
+    """Blocks that go, >= 0; only such whose output is as large as their input."""
+
+    def after(self, before: Iterable[Compression]) -> Iterable[object]:
+        """It changes the model's form."""
+        return fixed(tuple(before), "layers")
+
+    def apply(self, work: Work) -> Iterable[Edit]:
+        """The blocks that are gone."""
+        from zafu.compress.runtime.depth import drop
+
+        return drop(work, self.count)

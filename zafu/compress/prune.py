@@ -1,0 +1,54 @@
+"""Pruning of whole units: neurons, heads, channels go, and the matrices become smaller.
+
+Li et al., 2017 (arXiv:1608.08710). What later layers lose is made good for as far as a linear map
+of what is left can, from a few samples, as in Kwon et al., 2022 (arXiv:2204.09656).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal, final
+
+from pydantic import Field
+
+from zafu.compress.contract import Compression, Work, fixed
+from zafu.edits.contract import Edit
+from zafu.errors import Fault
+from zafu.nets.units import What
+
+
+@final
+class Prune(Compression):
+    """Take the least needed units out, the same share at each place or over all places."""
+
+    kind: Literal["prune"] = "prune"
+    short: ClassVar[tuple[str, ...]] = ("amount",)
+    ranges: ClassVar[dict[str, str]] = {"amount": "0:0.9"}
+    amount: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the units that goes, 0 <= a < 1."""
+    what: tuple[What, ...] = ("hidden", "heads", "channels")
+    """Which units: hidden neurons of MLPs, attention heads, channels inside of blocks, or dims of
+    the stream between blocks."""
+    score: Literal["taylor", "activation", "magnitude", "random"] = "taylor"
+    """How units are ranked: by the loss without them, by what is read of them, by their weights."""
+    scope: Literal["place", "model"] = "place"
+    """Whether the same share goes at each place, or the least needed of the whole model."""
+    repair: bool = True
+    """Whether the layers that read what is left are fitted to what they gave before."""
+    multiple: int = Field(default=8, ge=1)
+    """What is left of neurons, channels and dims is a multiple of this, >= 1, where it can be."""
+
+    def check(self) -> Iterable[Fault]:
+        """There is something to take from."""
+        if not self.what:
+            yield Fault("what", "one kind of units at least", "none")
+
+    def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
+        """It changes weights."""
+        return fixed(tuple(before), "prune")
+
+    def apply(self, work: Work) -> Iterable[Edit]:
+        """The shapes that are left."""
+        from zafu.compress.runtime.units import prune
+
+        return prune(self, work)

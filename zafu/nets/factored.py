@@ -1,0 +1,62 @@
+"""Layers of low rank: a matrix as the product of two thin ones, a convolution as three.
+
+Denton et al., 2014 (arXiv:1404.0736); Tucker-2 of convolutions: Kim et al., 2016
+(arXiv:1511.06530).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class FactoredLinear(nn.Module):
+    """`up(down(x))`, by way of `rank` numbers."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, *, bias: bool) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.rank = inputs, outputs, rank
+        self.down = nn.Linear(inputs, rank, bias=False)
+        self.up = nn.Linear(rank, outputs, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(..., inputs)` to `(..., outputs)`."""
+        return self.up(self.down(x))
+
+
+class FactoredConv(nn.Module):
+    """A 1x1 convolution down to fewer channels, a core as wide as the whole, and one up again."""
+
+    def __init__(self, like: nn.Conv2d, read: int, written: int) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = like.in_channels, like.out_channels
+        self.down = nn.Conv2d(like.in_channels, read, 1, bias=False)
+        self.core = nn.Conv2d(
+            read,
+            written,
+            like.kernel_size,  # pyright: ignore[reportArgumentType]
+            stride=like.stride,  # pyright: ignore[reportArgumentType]
+            padding=like.padding,  # pyright: ignore[reportArgumentType]
+            dilation=like.dilation,  # pyright: ignore[reportArgumentType]
+            bias=False,
+        )
+        self.up = nn.Conv2d(written, like.out_channels, 1, bias=like.bias is not None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, in_channels, height, width)` to `(batch, out_channels, height, width)`."""
+        return self.up(self.core(self.down(x)))
+
+
+def blank(layer: nn.Module, ranks: Sequence[int]) -> nn.Module:
+    """A factored layer for one as large as `layer`, on its device; its weights are undefined."""
+    device = next(layer.parameters()).device
+    match layer, ranks:
+        case nn.Linear(), (rank,):
+            bias = layer.bias is not None
+            made = FactoredLinear(layer.in_features, layer.out_features, rank, bias=bias)
+        case nn.Conv2d(groups=1), (read, written):
+            made = FactoredConv(layer, read, written)
+        case _:
+            raise KeyError(f"no factors of ranks {tuple(ranks)} for {type(layer).__name__}")
+    return made.to(device)

@@ -1,0 +1,83 @@
+"""Sparse layers: most weights are 0 and stay so; on disk a bit says which, and the others stand.
+
+In memory the matrix is whole, and computes as any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Sparse(nn.Module):
+    """A linear layer or a convolution of which single weights are gone.
+
+    Its state is `values` (those that are left, in order) and `mask` (a bit a weight, eight in a
+    byte, the first the lowest), beside the bias.
+    """
+
+    def __init__(self, like: nn.Linear | nn.Conv2d, count: int) -> None:
+        super().__init__()
+        self.shape = tuple(like.weight.shape)
+        self.conv = None if isinstance(like, nn.Linear) else _how(like)
+        device = like.weight.device
+        self.values = nn.Parameter(torch.zeros(count, dtype=like.weight.dtype, device=device))
+        bits = torch.zeros(-(-like.weight.numel() // 8), dtype=torch.uint8, device=device)
+        self.register_buffer("mask", bits)
+        self.bias = None if like.bias is None else nn.Parameter(like.bias.detach().clone())
+        self._where: tuple[int, Tensor] | None = None  # the mask's version, and the places it says
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrix with its zeros; gradients reach the values that are left."""
+        whole = self.values.new_zeros(self.shape).flatten()
+        return whole.index_put((self.places(),), self.values).view(self.shape)
+
+    def places(self) -> Tensor:
+        """Where in the flat matrix the values stand."""
+        version = self.mask._version
+        if self._where is None or self._where[0] != version:
+            self._where = version, unpacked(self.mask, self.values.new_empty(self.shape).numel())
+        return self._where[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the whole layer."""
+        if self.conv is None:
+            return functional.linear(x, self.weight, self.bias)
+        return functional.conv2d(x, self.weight, self.bias, **self.conv)
+
+
+def packed(stays: Tensor) -> Tensor:
+    """Booleans, flat, as bits of bytes."""
+    flat = stays.flatten().to(torch.uint8)
+    padded = functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
+    powers = 2 ** torch.arange(8, device=flat.device)
+    return (padded * powers).sum(1).to(torch.uint8)
+
+
+def unpacked(mask: Tensor, count: int) -> Tensor:
+    """The places of the bits that are set, ascending, among the first `count`."""
+    bits = (mask[:, None] >> torch.arange(8, device=mask.device)) & 1
+    return bits.flatten()[:count].nonzero().flatten()
+
+
+def sparse(layer: nn.Linear | nn.Conv2d) -> Sparse:
+    """A layer with the weights that are not 0 of another."""
+    stays = layer.weight.detach() != 0
+    made = Sparse(layer, int(stays.sum()))
+    with torch.no_grad():
+        made.values.copy_(layer.weight[stays])
+        made.mask.copy_(packed(stays))
+    return made.train(layer.training)
+
+
+def _how(layer: nn.Conv2d) -> dict[str, Any]:
+    return {
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+    }
