@@ -11,6 +11,7 @@ from torch import nn
 from zafu import artifact, tensors
 from zafu.errors import Damaged, Refused
 from zafu.fit import Fit
+from zafu.memory import keep_freed
 from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
@@ -29,6 +30,7 @@ def build(
     All weights are drawn on each rank, from the same seed, before a rank keeps its own.
     """
     spec = recipe.fit
+    keep_freed()
     if spec.threads:
         torch.set_num_threads(spec.threads)
     with torch.random.fork_rng(devices=[]):

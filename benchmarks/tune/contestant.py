@@ -44,34 +44,12 @@ def zafu(chosen: Sequence[Setting], folder: Path) -> Accuracies:
     from zafu.run import prepared
     from zafu.trial import Trial
 
+    Recipe.parse(_recipe(1e-3, 0.0, 0))  # which imports the techniques that a recipe can name
     Clock.ready()
     trials, data = list[Trial](), dict[int, Path]()
     for lr, decay in chosen:
         for fold in range(FOLDS):
-            recipe = Recipe.parse(
-                {
-                    "task": "classification",
-                    "data": {
-                        "kind": "digits",
-                        "split": {
-                            "validation": {"fold": fold, "of": FOLDS},
-                            "test": 0.0,
-                            "stratify": True,
-                            "seed": 0,
-                        },
-                    },
-                    "model": {"kind": "mlp", "width": WIDTH, "layers": 2},
-                    "fit": {
-                        "optimizer": {"kind": "adamw", "lr": lr, "weight_decay": decay},
-                        "batch": BATCH,
-                        "epochs": EPOCHS,
-                        "device": "cpu",
-                        "threads": 1,
-                        "trackers": [],
-                    },
-                    "evaluate": {"baselines": [], "metric": "accuracy"},
-                }
-            )
+            recipe = Recipe.parse(_recipe(lr, decay, fold))
             if fold not in data:
                 data[fold] = prepared(recipe, folder)
             trials.append(Trial(recipe, data[fold]))
@@ -79,6 +57,24 @@ def zafu(chosen: Sequence[Setting], folder: Path) -> Accuracies:
     for number, found in outcomes(trials, how="stacked"):
         scores[number] = found.score(trials[number])
     return _means([scores[number] for number in range(len(trials))])
+
+
+def _recipe(lr: float, decay: float, fold: int) -> dict[str, Any]:
+    dealt = {"validation": {"fold": fold, "of": FOLDS}, "test": 0.0, "stratify": True, "seed": 0}
+    return {
+        "task": "classification",
+        "data": {"kind": "digits", "split": dealt},
+        "model": {"kind": "mlp", "width": WIDTH, "layers": 2},
+        "fit": {
+            "optimizer": {"kind": "adamw", "lr": lr, "weight_decay": decay},
+            "batch": BATCH,
+            "epochs": EPOCHS,
+            "device": "cpu",
+            "threads": 1,
+            "trackers": [],
+        },
+        "evaluate": {"baselines": [], "metric": "accuracy"},
+    }
 
 
 def torch_loop(chosen: Sequence[Setting], folder: Path) -> Accuracies:

@@ -126,6 +126,7 @@ class Moments(Rule):
         self._spec, self._large = spec, large
         self._kernel = torch._fused_adamw_ if spec.kind == "adamw" else torch._fused_adam_
         self._count = weights.new_zeros((), dtype=torch.float32)
+        self._learned = (weights, self._pieces(weights))  # gradients, and their rows cut
         self.begin(self.zeros(), 0)
 
     def begin(self, state: dict[str, Tensor], steps: int) -> None:
@@ -138,7 +139,9 @@ class Moments(Rule):
         """Both moments, their bias corrected, and weight decay as the kind has it."""
         self.steps += 1
         self._count.fill_(self.steps)
-        cut = self._pieces(gradients)
+        if self._learned[0] is not gradients:
+            self._learned = (gradients, self._pieces(gradients))
+        cut = self._learned[1]
         alike: dict[tuple[float, float], list[int]] = {}
         for row, both in enumerate(zip(rates, self.decays, strict=True)):
             alike.setdefault(both, []).append(row)

@@ -37,6 +37,7 @@ from zafu.fleet.nets import Factors, draw, stacked
 from zafu.fleet.objective import add_penalties, clip, losses, shrink
 from zafu.fleet.rules import rule
 from zafu.fleet.streams import Given, Streams
+from zafu.memory import keep_freed
 from zafu.trial import Outcome, Point, State, Trial
 
 Found = tuple[int, Outcome]  # the number of a trial, and what it says
@@ -68,6 +69,7 @@ class Fleet:
 
     def __init__(self, trials: Sequence[Trial], dtype: torch.dtype) -> None:
         fit = trials[0].recipe.fit
+        keep_freed()
         if fit.threads:
             torch.set_num_threads(fit.threads)
         module = fresh(trials[0]).to(device_of(fit), dtype)
@@ -105,12 +107,15 @@ class Fleet:
         trials = [member.trial for member in members]
         streams, totals = [m.stream for m in members], [m.total for m in members]
         given = self.streams.at(self.samples, streams, totals)
-        logits = self.net(self.leaves, given.inputs, self.dropout(given))
-        found = losses([trial.recipe.task for trial in trials], logits, given)
-        means = found / found.new_tensor(given.counts)
-        parts = torch.autograd.grad(means.sum(), list(self.leaves.values()))
+        tasks, counts = [t.recipe.task for t in trials], self.weights.new_tensor(given.counts)
+        means, parts = self.net.learn(
+            self.leaves,
+            given.inputs,
+            self.dropout(given),
+            lambda logits: losses(tasks, logits, given) / counts,
+        )
         with torch.no_grad():
-            torch._foreach_copy_(list(self.parts.values()), list(parts))  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_copy_(list(self.parts.values()), parts)  # pyright: ignore[reportPrivateImportUsage]
             sound = self.sound(means)
             if not all(sound):
                 yield from self.lost(sound)
