@@ -16,18 +16,19 @@ from zafu.nets.depth import Recomputing
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.parameters import parameter_groups
 from zafu.optim.runtime.update import Update
-from zafu.parallel.spread import ALONE, Spread
+from zafu.parallel.spread import ALONE, Loss, Spread
 from zafu.parallel.world import World
 from zafu.recipe import Recipe
 from zafu.signature import Signature
 
 
 def build(
-    recipe: Recipe, signature: Signature, world: World | None = None
+    recipe: Recipe, signature: Signature, world: World | None = None, task: Loss | None = None
 ) -> tuple[nn.Module, Update, Spread]:
     """The recipe's model with fresh weights on its device, what updates it, and who helps.
 
-    All weights are drawn on each rank, from the same seed, before a rank keeps its own.
+    All weights are drawn on each rank, from the same seed, before a rank keeps its own. `task` is
+    what is minimized, where that is not the recipe's own.
     """
     spec = recipe.fit
     keep_freed()
@@ -51,7 +52,7 @@ def build(
         with torch.device("meta"):
             names = recipe.model.build(signature)
         whole, narrow = looked_at_whole(spec.optimizer, groups), spec.precision == "fp16"
-        spread = Ranks(model, world, recipe.task, whole, narrow=narrow)
+        spread = Ranks(model, world, task or recipe.task, whole, narrow=narrow)
         model = spread.model
     if spec.compile:
         spread.compile(model)
@@ -67,6 +68,16 @@ def build(
         held=spread.held,
     )
     return model, update, spread
+
+
+def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
+    """The module of a finished model folder, in evaluation mode, with recipe and signature."""
+    artifact.verify(folder)
+    recipe = Recipe.stored(folder / "recipe.yaml")
+    signature = Signature.parse(artifact.read_json(folder / "signature.json"))
+    module = recipe.model.build(signature)
+    tensors.into_module(module, tensors.read(folder / artifact.MODEL), folder)
+    return module.eval(), recipe, signature
 
 
 def start(model: nn.Module, folder: Path) -> None:

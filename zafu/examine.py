@@ -14,7 +14,7 @@ import numpy as np
 
 from zafu import borrowed
 from zafu.artifact import model_folder, read_json
-from zafu.build import device_of
+from zafu.build import device_of, load_model
 from zafu.data.contract import Labelled
 from zafu.errors import Fault, RecipeError, Refused
 from zafu.evaluation import calibration
@@ -23,7 +23,6 @@ from zafu.evaluation.contract import Evaluate
 from zafu.evaluation.findings import Held, absent, findings
 from zafu.judge import answers, gathered, in_units
 from zafu.loading.inline import Inline
-from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.run import Run, prepared
 from zafu.signature import Signature

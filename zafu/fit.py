@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zafu.augment.contract import Augmentation
+from zafu.distil import Distil
 from zafu.errors import Fault
 from zafu.loading.auto import Auto
 from zafu.loading.contract import Loader
@@ -64,6 +65,9 @@ class Fit(Spec):
 
     start: str | None = None
     """A finished run whose weights are the first ones; None: they are drawn from the seed."""
+
+    distil: Distil | None = None
+    """A finished model from whose answers it learns, beside the targets."""
 
     augment: tuple[Augmentation, ...] = ()
     """Random changes of training samples, in this order, anew in each epoch."""

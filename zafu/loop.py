@@ -29,9 +29,8 @@ from zafu.loading.contract import Batches, Request, Say
 from zafu.loading.order import Order
 from zafu.loading.requests import Part, dealt, pieces, steps
 from zafu.optim.runtime.update import Update
-from zafu.parallel.spread import ALONE, Spread
+from zafu.parallel.spread import ALONE, Loss, Spread
 from zafu.reading import Reading, plain
-from zafu.task import Task
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 EVALUATIONS = 10  # during training, where the recipe does not say
@@ -76,7 +75,7 @@ class Objective(NamedTuple):
     """What is minimized: a model on a split for a task, in some arithmetic, under a seed."""
 
     model: nn.Module
-    task: Task
+    task: Loss
     split: Split
     spec: Fit
     seed: int

@@ -20,7 +20,7 @@ from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
 from zafu.artifact import MODEL, model_folder
-from zafu.build import build, device_of
+from zafu.build import build, device_of, load_model
 from zafu.checkpoint import State
 from zafu.errors import DiskFull, Interrupted, LostRank, RecipeError, Refused
 from zafu.evaluation import calibration
@@ -47,6 +47,7 @@ from zafu.session import Judged, Note, Session, best_checkpoint, patience_of
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
 from zafu.source import parse_yaml
+from zafu.teaching import objective as objective_of
 from zafu.track.metrics import Metrics
 
 SAVE_PATIENCE = timedelta(hours=1)  # of a rank that has written for the slowest to have
@@ -167,7 +168,8 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     world = stack.enter_context(joined(recipe.layout, device, logs=run.folder / "ranks"))
     if world.watch and world.rank == 0:
         world.watch.ended = lambda text: note_end(run, LostRank(text))
-    model, update, spread = build(run.recipe, signature, world)
+    task = objective_of(recipe, signature, device)
+    model, update, spread = build(recipe, signature, world, task)
     first = world.rank == 0
     if first:
         checkpoint.sweep(run.checkpoints)
@@ -191,7 +193,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     split = recipe.data.open(data, "train")
     device = next(model.parameters()).device
     read = reading.training(recipe, run.folder / "recipe.yaml", data, device=device)
-    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
+    objective = Objective(model, task, split, recipe.fit, recipe.seed, read, spread)
     validation = recipe.data.open(data, "validation")
     session = Session(run, objective, update, state, metrics, stop, validation)
     session.saving = Saving(world.beside(SAVE_PATIENCE))
@@ -305,16 +307,6 @@ def ship(
         data=data.name,
         environment=artifact.read_json(run.folder / "environment.json"),
     )
-
-
-def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
-    """The module of a finished model folder, in evaluation mode, with recipe and signature."""
-    artifact.verify(folder)
-    recipe = Recipe.stored(folder / "recipe.yaml")
-    signature = Signature.parse(artifact.read_json(folder / "signature.json"))
-    module = recipe.model.build(signature)
-    tensors.into_module(module, tensors.read(folder / MODEL), folder)
-    return module.eval(), recipe, signature
 
 
 def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:

@@ -92,6 +92,8 @@ class Recipe(Spec):
         settings = self.dump()
         if self.fit.start:
             settings["fit"]["start"] = _weights(Path(self.fit.start))
+        if self.fit.distil:
+            settings["fit"]["distil"]["teacher"] = _weights(Path(self.fit.distil.teacher))
         del settings["fit"]["loader"]  # it decides the time, not a byte
         del settings["layout"]  # it decides who computes, not what
         return digest_of([settings, code] if code else settings)
@@ -233,13 +235,18 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 
 
-def _start_is_there(fit: Fit) -> Iterator[Fault]:
-    if fit.start is None:
-        return
-    try:
-        model_folder(Path(fit.start))
-    except Refused:
-        yield Fault("fit.start", "a finished run or its model folder", fit.start)
+def _others_are_there(fit: Fit, layout: Layout) -> Iterator[Fault]:
+    """Faults of the finished runs that a recipe builds on."""
+    named = {"fit.start": fit.start, "fit.distil.teacher": fit.distil and fit.distil.teacher}
+    for path, folder in named.items():
+        try:
+            if folder is not None:
+                model_folder(Path(folder))
+        except Refused:
+            yield Fault(path, "a finished run or its model folder", folder or "")
+    if fit.distil and layout.tensor * layout.pipeline * layout.context > 1:
+        expected = "data and shard alone with fit.distil, as else no process has all logits"
+        yield Fault("layout", expected, "others")
 
 
 def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:
@@ -348,7 +355,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _slices_suit,
     _baselines_suit,
     _data_is_there,
-    _start_is_there,
+    _others_are_there,
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,

@@ -20,6 +20,7 @@ from zafu.parallel.world import World
 from zafu.run import DECIDES_BYTES, Run, environment, prepared
 from zafu.session import means
 from zafu.signature import Signature
+from zafu.teaching import objective as objective_of
 from zafu.track import metrics
 
 COMPARED = ("loss", "grad_norm")
@@ -69,7 +70,8 @@ def replayed(run: Run, plan: Plan, world: World, data: Path) -> dict[str, float]
     """The values of the planned row, computed again by this world; the same on all ranks."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, spread = build(run.recipe, signature, world)
+    task = objective_of(run.recipe, signature, world.device)
+    model, update, spread = build(run.recipe, signature, world, task)
     state = State(progress=loop.begin(recipe.fit), data=data.name)
     if plan.source:
         artifact.verify(plan.source)
@@ -78,7 +80,7 @@ def replayed(run: Run, plan: Plan, world: World, data: Path) -> dict[str, float]
         raise Refused(f"{run.folder}: was trained on data {state.data}, found {data.name}")
     split, device = recipe.data.open(data, "train"), next(model.parameters()).device
     read = reading.training(recipe, run.folder / "recipe.yaml", data, device=device)
-    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
+    objective = Objective(model, task, split, recipe.fit, recipe.seed, read, spread)
     done: list[Step] = []
     with closing(loop.fit(objective, update, state.progress)) as fitting:
         for step in fitting:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zafu import loop, reading, tensors
 from zafu.artifact import read_json
-from zafu.build import build
+from zafu.build import build, device_of
 from zafu.data.contract import Split
 from zafu.errors import Interrupted, NonFinite
 from zafu.judge import answers
@@ -29,6 +29,7 @@ from zafu.optim.runtime.update import Update
 from zafu.recipe import Recipe
 from zafu.signature import Signature
 from zafu.task import Task
+from zafu.teaching import objective as objective_of
 
 T = TypeVar("T")
 
@@ -137,11 +138,12 @@ def ready(trial: Trial) -> Made:
     """A trial's model where it begins, what updates it, and how far that is."""
     recipe, data = trial.recipe, trial.data
     signature = Signature.parse(read_json(data / "signature.json"))
+    task = objective_of(recipe, signature, device_of(recipe.fit))
     model, update, spread = build(recipe, signature)
     split = recipe.data.open(data, "train")
     device = next(model.parameters()).device
     read = reading.training(recipe, data / "recipe.yaml", data, device=device)
-    objective = Objective(model, recipe.task, split, recipe.fit, recipe.seed, read, spread)
+    objective = Objective(model, task, split, recipe.fit, recipe.seed, read, spread)
     return Made(objective, update, begun(trial, objective, update))
 
 

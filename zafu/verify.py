@@ -27,6 +27,7 @@ from zafu.parallel.world import World
 from zafu.pieces import Piece, pieces_of
 from zafu.recipe import Recipe
 from zafu.signature import Signature
+from zafu.teaching import objective as objective_of
 
 STEPS = 3
 LIMITS = {  # relative
@@ -95,10 +96,11 @@ def plain(recipe: Recipe) -> Recipe:
 def traced(recipe: Recipe, data: Path, world: World) -> Trace:
     """Train some steps, keeping every gradient."""
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    model, update, spread = build(recipe, signature, world)
+    task = objective_of(recipe, signature, world.device)
+    model, update, spread = build(recipe, signature, world, task)
     split, spec = recipe.data.open(data, "train"), recipe.fit
     read = reading.training(recipe, data / "recipe.yaml", data, device=torch.device("cpu"))
-    objective = Objective(model, recipe.task, split, spec, recipe.seed, read, spread)
+    objective = Objective(model, task, split, spec, recipe.seed, read, spread)
     progress = loop.begin(spec)
     pieces = list(spread.held.pieces) if spread.held else pieces_of(model)
     trace = Trace([], [], pieces, [], {})

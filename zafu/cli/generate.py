@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the prompt and its continuation, piece by piece."""
     from zafu.answer import continued
     from zafu.artifact import model_folder
+    from zafu.build import load_model
     from zafu.nets.sampling import Choice
-    from zafu.pipeline import load_model
 
     try:
         choice = Choice(

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 
 from zafu import artifact, checkpoint, tensors
 from zafu.artifact import MODEL, read_json, write_json
-from zafu.build import build
+from zafu.build import build, load_model
 from zafu.errors import Mismatch, MissingExtra, Refused
 from zafu.measure import Measurement
-from zafu.pipeline import load_model
 from zafu.run import Run, prepared
 from zafu.signature import Signature
 from zafu.tokenizers import encoder

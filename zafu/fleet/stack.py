@@ -48,6 +48,7 @@ def why_not(trial: Trial) -> str:
         "fit.batch=all or a fit.micro_batch": fit.batch == "all" or smaller,
         "fit.seconds": fit.seconds is not None,
         "fit.start": fit.start is not None,
+        "fit.distil": fit.distil is not None,
         "fit.augment": bool(fit.augment),
         "fit.noise": fit.noise is not None,
         "fit.average": fit.average is not None,

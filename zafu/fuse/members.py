@@ -15,10 +15,9 @@ from torch import nn
 
 from zafu import artifact, checkpoint, loop, parts, tensors
 from zafu.artifact import MODEL, model_folder
-from zafu.build import build
+from zafu.build import build, load_model
 from zafu.errors import Damaged, DataError, Refused
 from zafu.evaluation import calibration
-from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.run import Run, prepared
 from zafu.signals import Stop

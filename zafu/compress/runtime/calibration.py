@@ -144,13 +144,11 @@ def _of_block(
     return found
 
 
-class _Seen(Exception):  # noqa: N818  (it is no error: it ends a pass early)
+class _Seen(Exception):
     pass
 
 
-def _entries(
-    root: nn.Module, batches: Sequence[Batch], block: nn.Module
-) -> list[tuple[Any, ...]]:
+def _entries(root: nn.Module, batches: Sequence[Batch], block: nn.Module) -> list[tuple[Any, ...]]:
     """What the first block is called with for each batch."""
     found: list[tuple[Any, ...]] = []
 

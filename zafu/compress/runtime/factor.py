@@ -107,7 +107,7 @@ def _greedy(
     room -= sum(sum(sizes[name]) for name in spectra)
     steps = sorted(
         (
-            (-float(value) ** 2 / sum(sizes[name]), name)
+            (-(float(value) ** 2) / sum(sizes[name]), name)
             for name, found in spectra.items()
             for value in found.values[1:].tolist()
         ),

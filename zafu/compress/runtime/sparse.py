@@ -46,7 +46,9 @@ def sparsify(spec: Sparsify, work: Work) -> Iterable[Edit]:
         put(work.model, name, made)
         counts[name] = len(made.values)
     total = sum(layer.weight.numel() for layer in layers.values())
-    work.note(f"sparsify: {sum(counts.values())} of {total} weights are left in {len(counts)} layers")
+    work.note(
+        f"sparsify: {sum(counts.values())} of {total} weights are left in {len(counts)} layers"
+    )
     return (Edited(counts=counts),)
 
 

@@ -73,9 +73,9 @@ def _shares(
     """What stays at each place, where the units that give least for their weights go."""
     weights = [_weights(root, units) for units in places]
     gain = torch.cat([score / w for score, w in zip(scores, weights, strict=True)])
-    cost = torch.cat([
-        torch.full((units.count,), w) for units, w in zip(places, weights, strict=True)
-    ])
+    cost = torch.cat(
+        [torch.full((units.count,), w) for units, w in zip(places, weights, strict=True)]
+    )
     order = gain.argsort()
     gone = cost[order].cumsum(0) <= amount * float(cost.sum())
     stays = torch.ones(len(gain), dtype=torch.bool)
@@ -85,9 +85,7 @@ def _shares(
 
 def _weights(root: nn.Module, units: Units) -> float:
     """Numbers that go with one unit."""
-    return sum(
-        root.get_parameter(of.parameter).numel() / units.count for of in units.slices
-    )
+    return sum(root.get_parameter(of.parameter).numel() / units.count for of in units.slices)
 
 
 def _count(units: Units, share: float, multiple: int) -> int:
