@@ -112,7 +112,6 @@ def zafu_fit(size: Size, folder: Path, baton: Baton) -> None:
 def zafu_train(size: Size, folder: Path, baton: Baton) -> None:
     """All of `zafu train`: data, metrics, TensorBoard, display, and a checkpoint half way."""
     from zafu.cli.show import show
-    from zafu.cli.train import keep_memory
     from zafu.loop import Step
     from zafu.pipeline import Event, events
     from zafu.recipe import Recipe
@@ -127,7 +126,6 @@ def zafu_train(size: Size, folder: Path, baton: Baton) -> None:
             if isinstance(event, Step):
                 baton.step()
 
-    keep_memory()
     show(passed_on())
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
-import platform
 
 from zafu.cli import options
 from zafu.parallel import local
@@ -33,7 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
     run = options.run_of(arguments)
     if arguments.elastic:
         run = Run(run.folder, local.elastic(run.recipe))
-    keep_memory()
     world = run.recipe.layout.world
     if world > 1 and not local.launched():
         words = ["train", *arguments.given]
@@ -48,17 +45,3 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(events(run), quiet=arguments.quiet)
     return 0
-
-
-def keep_memory() -> None:
-    """Let this process keep what it frees: each step needs the memory of the last one again.
-
-    glibc would give it back to the kernel, which then fills the same pages with zeros for the
-    next step: up to 4 of 100 milliseconds for a small decoder. Other libraries are left alone.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    trim_threshold, mmap_threshold = -1, -3  # of mallopt(3)
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(mmap_threshold, 2**25)  # the most that it takes
