@@ -104,6 +104,11 @@ def unless_stopped(found: Generator[np.ndarray], stop: Stop) -> list[np.ndarray]
     return gathered
 
 
+def judging(recipe: Recipe, data: Path) -> str:
+    """The split that judges: test, or validation where there is none."""
+    return "test" if len(recipe.data.open(data, "test")) else "validation"
+
+
 def judged_answers(
     recipe: Recipe, model: nn.Module, data: Path, name: str, *, loader: Loader
 ) -> Generator[np.ndarray]:

@@ -30,6 +30,7 @@ from zafu.judge import (
     chosen_baselines,
     gathered,
     judged_answers,
+    judging,
     measured,
     scored,
     unless_stopped,
@@ -41,12 +42,12 @@ from zafu.measure import Measurement
 from zafu.parallel.world import joined
 from zafu.recipe import Recipe
 from zafu.report.page import write as write_report
-from zafu.run import Run, foresee, prepared
+from zafu.run import Run, environment, foresee, prepared
 from zafu.saving import Saving
 from zafu.session import Judged, Note, Session, best_checkpoint, patience_of
 from zafu.signals import Stop, stoppable
 from zafu.signature import Signature
-from zafu.source import parse_yaml
+from zafu.source import parse_yaml, to_yaml
 from zafu.teaching import objective as objective_of
 from zafu.track.metrics import Metrics
 
@@ -243,7 +244,7 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     with session.update.evaluating():
         fitted = calibrated(session, data)
         ship(run, model, data, step=step or session.step, fitted=fitted)
-        split = "test" if len(run.recipe.data.open(data, "test")) else "validation"
+        split = judging(run.recipe, data)
         found = judged_answers(run.recipe, model, data, split, loader=session.reader)
         told = unless_stopped(found, session.stop)
         go_on(session.stop)
@@ -278,10 +279,13 @@ def ship(
     model: nn.Module,
     data: Path,
     *,
-    step: int,
     fitted: Calibration | None = None,
+    **facts: Any,
 ) -> Path:
-    """Publish the model folder: weights, recipe, signature, and what was fitted with them."""
+    """Publish the model folder: weights, recipe, signature, and what was fitted with them.
+
+    `facts` go into its card.
+    """
     recipe = run.recipe
     weights = tensors.of_module(model)
 
@@ -300,13 +304,32 @@ def ship(
         run.model,
         write,
         kind="model",
-        step=step,
         parameters=sum(p.numel() for p in model.parameters()),
         bytes=tensors.size(weights),
         recipe=recipe.identity(),
         data=data.name,
         environment=artifact.read_json(run.folder / "environment.json"),
+        **facts,
     )
+
+
+def whole(
+    part: Path,
+    recipe: Recipe,
+    model: nn.Module,
+    data: Path,
+    *,
+    fitted: Calibration | None = None,
+    **facts: Any,
+) -> Run:
+    """What a finished run has, of a model that was not trained here, in a folder that is begun."""
+    run = Run(part, recipe)
+    artifact.write_text(part / "recipe.yaml", to_yaml(recipe.dump()))
+    artifact.write_json(part / "environment.json", environment(recipe.fit.threads))
+    shutil.copyfile(data / "prepare.json", part / "prepare.json")
+    ship(run, model, data, fitted=fitted, **facts)
+    run.say("finished")
+    return run
 
 
 def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:

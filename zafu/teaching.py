@@ -105,7 +105,7 @@ def answered(
 
 
 def divergence(logits: Tensor, wanted: Tensor, spec: Distil) -> Tensor:
-    """How far softened answers are from those that are wanted, in nats times T^2: `(batch, ...)`."""
+    """How far softened answers are from what is wanted, in nats times T^2: `(batch, ...)`."""
     scale = spec.temperature
     own = (logits.float() / scale).log_softmax(-1)
     other = (wanted.float() / scale).log_softmax(-1)

@@ -24,6 +24,7 @@ VERBS = {
     "launch": "write or submit a job that trains on many machines: Slurm, Kubernetes, Ray",
     "compare": "say which of several arms is better on this data, and how sure that is",
     "evaluate": "judge a finished model on a split or on a file of yours",
+    "compress": "make a finished model smaller or faster by a chain of methods, with one table",
     "fuse": "make one model of several: vote, stack, soup; judge it beside them",
     "crossval": "judge a recipe by folds, with a corrected interval and all out-of-fold answers",
     "generate": "continue a text with a finished language model",

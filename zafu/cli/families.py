@@ -2,7 +2,9 @@
 
 from zafu.augment.contract import Augmentation
 from zafu.clean.contract import PictureCleaning, RowCleaning, TextCleaning
+from zafu.compress.contract import Compression
 from zafu.data.contract import Data
+from zafu.edits.contract import Edit
 from zafu.evaluation.contract import Baseline
 from zafu.features.contract import Feature, PictureFeature
 from zafu.loading.contract import Loader
@@ -30,6 +32,8 @@ FAMILIES: dict[str, type[Family]] = {
     "augmentations": Augmentation,
     "loaders": Loader,
     "models": Model,
+    "compressions": Compression,
+    "edits": Edit,
     "optimizers": Optimizer,
     "learning-rates": LearningRate,
     "schedules": Schedule,

@@ -7,7 +7,6 @@ tested on the same samples; the best is the one that the validation split had ch
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,29 +16,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from zafu import answer, artifact, statistics, tensors
-from zafu.artifact import MODEL, read_json, write_json, write_text
+from zafu import answer, artifact, statistics
+from zafu.artifact import read_json, write_json, write_text
 from zafu.errors import Refused
 from zafu.evaluation import calibration
 from zafu.evaluation.calibration import Calibration
 from zafu.fuse import ways
 from zafu.fuse.answers import go_on, read
-from zafu.fuse.cost import Cost, costs
 from zafu.fuse.diversity import diversity, rights
-from zafu.fuse.members import Member, judging, prepared_by
+from zafu.fuse.members import Member, prepared_by
 from zafu.fuse.members import read as read_members
 from zafu.fuse.out_of_fold import OutOfFold
 from zafu.fuse.out_of_fold import read as read_folds
 from zafu.fuse.ways import Joined, Table, Way
-from zafu.judge import judged_answers, scored, unless_stopped
+from zafu.judge import judged_answers, judging, scored, unless_stopped
+from zafu.latency import Cost, costs
 from zafu.layout import Layout
+from zafu.pipeline import whole
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
-from zafu.run import Run, environment
 from zafu.signals import Stop, stoppable
-from zafu.signature import Signature
-from zafu.source import to_yaml
 from zafu.spec import digest_of
 from zafu.statistics import Effect
 
@@ -132,7 +129,7 @@ def _made(folder: Path, asked: Asked, stop: Stop) -> dict[str, Any]:
     evaluation = {**judged[-1].evaluation, "baselines": _baselines(members[0], split)}
 
     def write(part: Path) -> None:
-        _write(part, fused, joined.module, data, (parents(members), fitted))
+        whole(part, fused, joined.module, data, fitted=fitted, members=parents(members))
         write_json(part / "evaluation.json", evaluation)
         write_json(part / NAME, found)
         write_json(part / "samples.json", answer.shown(fused, joined.module, data, split))
@@ -151,45 +148,6 @@ def parents(members: Sequence[Member]) -> list[dict[str, str]]:
         {"name": m.name, "sha256": m.digest, "recipe": m.recipe.identity(), "data": m.data}
         for m in members
     ]
-
-
-def _write(
-    part: Path,
-    recipe: Recipe,
-    module: nn.Module,
-    data: Path,
-    beside: tuple[list[dict[str, str]], Calibration | None],
-) -> None:
-    """What a finished run has: recipe, environment, model, status."""
-    run, weights = Run(part, recipe), tensors.of_module(module)
-    of, fitted = beside
-    write_text(part / "recipe.yaml", to_yaml(recipe.dump()))
-    write_json(part / "environment.json", environment(recipe.fit.threads))
-    shutil.copyfile(data / "prepare.json", part / "prepare.json")
-
-    def model(inner: Path) -> None:
-        shutil.copytree(data / "transform", inner, dirs_exist_ok=True)
-        for file in (data / "signature.json", part / "recipe.yaml"):
-            shutil.copyfile(file, inner / file.name)
-        signature = Signature.parse(read_json(data / "signature.json"))
-        if config := recipe.model.hub_config(signature):
-            write_json(inner / "config.json", config)
-        if fitted:
-            write_json(inner / calibration.FILE, fitted._asdict())
-        tensors.write(inner / MODEL, weights)
-
-    artifact.publish(
-        run.model,
-        model,
-        kind="model",
-        parameters=sum(p.numel() for p in module.parameters()),
-        bytes=tensors.size(weights),
-        recipe=recipe.identity(),
-        data=data.name,
-        members=of,
-        environment=read_json(part / "environment.json"),
-    )
-    run.say("finished")
 
 
 def _judged(

@@ -96,11 +96,6 @@ def prepared_by(member: Member, stop: Stop) -> Path:
     return data
 
 
-def judging(recipe: Recipe, data: Path) -> str:
-    """The split that judges: test, or validation where there is none."""
-    return "test" if len(recipe.data.open(data, "test")) else "validation"
-
-
 def _of_run(path: Path) -> Member:
     run = Run.open(path)
     if parts.there(path):

@@ -48,15 +48,23 @@ class FactoredConv(nn.Module):
         return self.up(self.core(self.down(x)))
 
 
+def linear(like: nn.Linear, rank: int) -> FactoredLinear:
+    """A factored layer as large as another; its weights are undefined."""
+    made = FactoredLinear(like.in_features, like.out_features, rank, bias=like.bias is not None)
+    return made.to(like.weight.device)
+
+
+def conv(like: nn.Conv2d, read: int, written: int) -> FactoredConv:
+    """A factored convolution as large as another; its weights are undefined."""
+    return FactoredConv(like, read, written).to(like.weight.device)
+
+
 def blank(layer: nn.Module, ranks: Sequence[int]) -> nn.Module:
-    """A factored layer for one as large as `layer`, on its device; its weights are undefined."""
-    device = next(layer.parameters()).device
+    """A factored layer of these ranks for a whole one; KeyError where it cannot be."""
     match layer, ranks:
         case nn.Linear(), (rank,):
-            bias = layer.bias is not None
-            made = FactoredLinear(layer.in_features, layer.out_features, rank, bias=bias)
+            return linear(layer, rank)
         case nn.Conv2d(groups=1), (read, written):
-            made = FactoredConv(layer, read, written)
+            return conv(layer, read, written)
         case _:
             raise KeyError(f"no factors of ranks {tuple(ranks)} for {type(layer).__name__}")
-    return made.to(device)

@@ -14,7 +14,8 @@ from zafu.compress.runtime.calibration import Matrix, grams, matrices
 from zafu.edits.contract import Edit
 from zafu.edits.low_rank import LowRank as Edited
 from zafu.errors import Refused
-from zafu.nets.factored import FactoredConv, FactoredLinear, blank
+from zafu.nets import factored
+from zafu.nets.factored import FactoredConv, FactoredLinear
 from zafu.nets.surgery import put
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ def _greedy(
 
 def split(layer: nn.Linear, found: Spectrum, rank: int) -> FactoredLinear:
     """Two layers whose product is the nearest of this rank; each has a half of the values."""
-    made = blank(layer, (rank,))
-    assert isinstance(made, FactoredLinear)
+    made = factored.linear(layer, rank)
     root = found.values[:rank].sqrt()
     with torch.no_grad():
         made.up.weight.copy_(found.left[:, :rank] * root)
@@ -152,8 +152,7 @@ def tucker(layer: nn.Conv2d, keep: float) -> FactoredConv | None:
     by_output = torch.linalg.svd(weight.flatten(1), full_matrices=False)[0][:, :written]
     by_input = torch.linalg.svd(weight.transpose(0, 1).flatten(1), full_matrices=False)[0][:, :read]
     core = torch.einsum("oihw,oc,ir->crhw", weight, by_output, by_input)
-    made = blank(layer, (read, written))
-    assert isinstance(made, FactoredConv)
+    made = factored.conv(layer, read, written)
     with torch.no_grad():
         made.down.weight.copy_(by_input.T[:, :, None, None])
         made.core.weight.copy_(core)

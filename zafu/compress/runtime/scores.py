@@ -26,7 +26,8 @@ def taylor(work: Work, places: Sequence[Units]) -> list[Tensor]:
         work.model.zero_grad(set_to_none=True)
         (work.loss(work.model, batch) / len(batch.targets)).backward()
         for units, total in zip(places, found, strict=True):
-            total += sum(_gate(work.model, of) for of in units.readers).square()
+            gates = [_gate(work.model, of) for of in units.readers]
+            total.add_(torch.stack(gates).sum(0).square())
     work.model.zero_grad(set_to_none=True)
     return found
 
@@ -93,7 +94,7 @@ def _gate(root: nn.Module, of: Slice) -> Tensor:
     """The derivative of the loss by a factor on each unit, where a layer reads it."""
     weight = root.get_parameter(of.parameter)
     if weight.grad is None:
-        return torch.zeros((), dtype=torch.float64)
+        return torch.zeros(weight.shape[of.dim] // of.each, dtype=torch.float64)
     return _by_unit((weight * weight.grad).detach().double(), of).sum(1)
 
 

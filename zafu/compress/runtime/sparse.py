@@ -72,7 +72,7 @@ def _thin(spec: Sparsify, layer: Matrix, gram: Gram) -> None:
 
 
 def _stays(spec: Sparsify, scores: Tensor, *, rows: bool = True) -> Tensor:
-    """Which of the weights with these scores stay; the same share of each row, or of all of them."""
+    """Which of the weights with these scores stay: the same share of each row, or of all."""
     if spec.pattern == "2:4":
         fours = scores.unflatten(1, (-1, 4))
         top = torch.zeros_like(fours, dtype=torch.bool)

@@ -1,0 +1,65 @@
+"""How a chain is written on one line: `prune:0.5 > distil:2epochs > int8`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zafu.compress.contract import Compression
+from zafu.errors import Fault, RecipeError
+from zafu.source import parse_yaml, scalar
+from zafu.spec import Spec
+
+
+class _Held(Spec):
+    link: Compression
+
+
+def chain(text: str) -> tuple[Compression, ...]:
+    """The links of a chain; raises RecipeError with the faults of all of them, and of their order.
+
+    A link is a kind, with values for its first settings behind colons, or a mapping in braces.
+    """
+    faults, links = list[Fault](), list[Compression]()
+    for index, part in enumerate(text.split(">")):
+        path = f"link {index + 1} ({part.strip()})"
+        try:
+            links.append(link(part.strip()))
+        except RecipeError as error:
+            faults += [replace(f, path=f"{path}: {f.path}".rstrip(": ")) for f in error.faults]
+    if not faults:
+        faults = out_of_order(links)
+    if faults:
+        raise RecipeError(faults)
+    return tuple(links)
+
+
+def link(text: str) -> Compression:
+    """One link."""
+    if text.startswith("{"):
+        return _parsed(parse_yaml(text).data)
+    kind, *values = text.split(":")
+    known = Compression.kinds().get(kind)
+    if known is None or not values:
+        return _parsed(kind)  # which says what there is
+    if len(values) > len(known.short):
+        expected = f"{kind}:{':'.join(known.short).upper()}" if known.short else kind
+        raise RecipeError([Fault("", expected, text)])
+    given = {name: scalar(value) for name, value in zip(known.short, values, strict=False)}
+    return _parsed({"kind": kind, **given})
+
+
+def _parsed(value: object) -> Compression:
+    try:
+        return _Held.parse({"link": value}).link
+    except RecipeError as error:
+        inner = [replace(f, path=f.path.removeprefix("link").lstrip(".")) for f in error.faults]
+        raise RecipeError(inner) from None
+
+
+def out_of_order(links: list[Compression]) -> list[Fault]:
+    """The faults of links that cannot follow those before them."""
+    return [
+        replace(fault, path=f"link {index + 1} ({one.kind})")
+        for index, one in enumerate(links)
+        for fault in one.after(links[:index])
+    ]

@@ -1,0 +1,119 @@
+"""Compression: a chain of links, and one table of what each has cost and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from zafu import artifact
+from zafu.artifact import read_json, write_json
+from zafu.build import load_model
+from zafu.compress.contract import Compression
+from zafu.errors import DataError, Interrupted
+from zafu.evaluation.against import compared
+from zafu.judge import judging
+from zafu.pipeline import Event
+from zafu.report.page import write as write_report
+from zafu.run import Run, prepared
+from zafu.session import Note
+from zafu.shrink import footprint
+from zafu.shrink.links import Place, answers, folder_of, made
+from zafu.signals import Stop, stoppable
+
+NAME = "compression.json"
+
+
+class Shrunk(NamedTuple):
+    """A chain has come to its end."""
+
+    folder: Path  # of its last link
+    found: dict[str, Any]
+    new: bool  # False where it had been finished before
+
+
+def compress(
+    folder: Path, links: Sequence[Compression], *, runs: Path | None = None
+) -> Iterator[Event | Shrunk]:
+    """Carry a chain to its end, going on where it stopped; yields what happens, at last Shrunk.
+
+    `folder` is a finished run. Raises what `links.made` raises.
+    """
+    source = Run.open(folder)
+    place = Place(source, _data(source), runs or source.folder.parent)
+    last = folder_of(place, links)
+    if (last / NAME).is_file():
+        yield Shrunk(last, read_json(last / NAME), new=False)
+        return
+    for count in range(1, len(links) + 1):
+        own = links[:count]
+        yield Note(f"link {count} of {len(links)}: {links[count - 1].kind}")
+        yield from made(place, own)
+    with stoppable() as stop:
+        found = table(place, links, stop)
+    write_json(last / NAME, found)
+    write_report(last)
+    yield Shrunk(last, found, new=True)
+
+
+def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, Any]:
+    """All that was measured of the model before and after each link, as plain data."""
+    stages = {"before": place.source.folder}
+    for count in range(1, len(links) + 1):
+        stages[f"{count} {links[count - 1].kind}"] = folder_of(place, links[:count])
+    folders = {name: artifact.model_folder(folder) for name, folder in stages.items()}
+    modules: dict[str, nn.Module] = {n: load_model(folder)[0] for n, folder in folders.items()}
+    recipe = place.source.recipe
+    split = judging(recipe, place.data)
+    held = recipe.data.open(place.data, split)
+    said = {n: answers(recipe, m, place.data, split, stop) for n, m in modules.items()}
+    batch = held.batch(_first(len(held)))
+    spent = footprint.times(modules, batch.inputs, stop)
+    spoken = footprint.decoding(modules, batch.inputs)
+    rows = list[dict[str, Any]]()
+    units = held.units(_first(len(held), every=True))
+    for name, module in modules.items():
+        if stop:
+            raise Interrupted(f"{stop.signal}: run the same command again")
+        used = footprint.joules(module, batch.inputs)
+        rows.append(
+            {
+                "name": name,
+                "folder": str(stages[name]),
+                "link": None if name == "before" else links[len(rows) - 1].dump(),
+                "scores": read_json(stages[name] / "evaluation.json")["scores"],
+                "against": compared(
+                    recipe.task, [recipe.metric], said[name], said["before"], units=units
+                ),
+                "bytes": footprint.disk(folders[name]),
+                "memory": footprint.memory(folders[name], batch.inputs),
+                "cost": spent[name].dump(),
+                "decoding": spoken[name].dump() if name in spoken else None,
+                "energy": used.dump() if used else None,
+            }
+        )
+    return {
+        "split": split,
+        "metric": recipe.metric,
+        "higher_is_better": recipe.higher_is_better,
+        "bandwidth": footprint.bandwidth(),
+        "rows": rows,
+    }
+
+
+def _first(count: int, *, every: bool = False) -> Any:
+    import numpy as np
+
+    return np.arange(count if every else min(count, footprint.BATCH))
+
+
+def _data(source: Run) -> Path:
+    """The data that a run was trained on, made again where it is gone; raises DataError."""
+    was = artifact.card(artifact.model_folder(source.folder)).get("data")
+    data = prepared(source.recipe, source.folder.parent)
+    if was and data.name != was:
+        text = f"expected the data that the model was trained on, {was}, found {data.name}"
+        raise DataError(f"{data}: {text}: files, packages or zafu have changed since")
+    return data

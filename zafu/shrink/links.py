@@ -1,0 +1,160 @@
+"""Links: each step of a compression is a finished run of its own, made once.
+
+A link that reshapes is built beside its name and renamed when it is whole; a link that trains is a
+recipe like any other. So a chain that was killed goes on where it stopped, and two chains that
+begin alike share what they begin with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from zafu import answer, artifact
+from zafu.artifact import read_json, write_json, write_text
+from zafu.batch import Batch
+from zafu.build import load_model
+from zafu.compress.contract import Compression, Work
+from zafu.compress.recovery import Recovery
+from zafu.data.contract import Split
+from zafu.errors import Interrupted
+from zafu.evaluation import calibration
+from zafu.judge import gathered, judged_answers, judging, scored, unless_stopped
+from zafu.layout import Layout
+from zafu.loading.order import Order
+from zafu.models.compressed import edited
+from zafu.pipeline import Event, events, whole
+from zafu.recipe import Recipe
+from zafu.report import page as report
+from zafu.report.folder import read as read_folder
+from zafu.run import Run
+from zafu.session import Note
+from zafu.signals import Stop, stoppable
+from zafu.spec import digest_of
+
+AT_ONCE = 16  # samples in one pass of calibration
+
+
+class Place(NamedTuple):
+    """Where a chain works."""
+
+    source: Run  # the run with which it begins
+    data: Path  # its prepared data
+    runs: Path
+
+
+def digest(source: Path, links: Sequence[Compression]) -> str:
+    """Of the model with which a chain begins, and its links."""
+    begin = artifact.card(artifact.model_folder(source))["sha256"]
+    return digest_of([begin, *(link.dump() for link in links)])[:8]
+
+
+def folder_of(place: Place, links: Sequence[Compression]) -> Path:
+    """Where the last of these links is, or will be."""
+    name = place.source.name.rpartition("-")[0] or place.source.name
+    return place.runs / f"{name}-{links[-1].kind}-{digest(place.source.folder, links)}"
+
+
+def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
+    """Make the last of these links, whose parent must be there; yields what happens.
+
+    Raises Refused, naming the layer, where a model cannot be changed so, Interrupted after a
+    signal.
+    """
+    parent = folder_of(place, links[:-1]) if len(links) > 1 else place.source.folder
+    folder, link = folder_of(place, links), links[-1]
+    recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
+    if isinstance(link, Recovery):
+        first = artifact.model_folder(place.source.folder)
+        fit = link.changes(recipe.dump()["fit"], str(artifact.model_folder(parent)), str(first))
+        yield from events(Run(folder, Recipe.parse(recipe.dump() | {"fit": fit})))
+        return
+    if not (folder / artifact.CARD).is_file():
+        with stoppable() as stop:
+            yield from _reshaped(place, parent, folder, link, stop)
+
+
+def _reshaped(
+    place: Place, parent: Path, folder: Path, link: Compression, stop: Stop
+) -> Iterator[Event]:
+    module, recipe, _ = load_model(artifact.model_folder(parent))
+    notes: list[str] = []
+    edits = tuple(link.apply(work(recipe, module, place.data, link.samples, notes.append)))
+    yield from map(Note, notes)
+    unstopped(stop)
+    smaller = recipe.model_copy(update={"model": edited(recipe.model, edits), "layout": Layout()})
+
+    def write(part: Path) -> None:
+        fitted = calibrated(smaller, module, place.data, stop)
+        run = whole(part, smaller, module, place.data, fitted=fitted, link=link.dump())
+        again, _, _ = load_model(run.model)  # what is judged is what was written
+        judged(run, again, place.data, fitted, stop, baselines=_baselines(place.source))
+        write_text(part / report.NAME, report.page(replace(read_folder(part), name=folder.name)))
+
+    artifact.publish(folder, write, kind="link", link=link.dump(), parent=str(parent))
+
+
+def work(
+    recipe: Recipe, module: nn.Module, data: Path, samples: int, note: Callable[[str], None]
+) -> Work:
+    """What a method works on: the first samples of the training split in a shuffled order."""
+    split = recipe.data.open(data, "train")
+    batches = list(calibration_batches(split, samples, recipe.seed))
+    return Work(module, batches, recipe.task.loss, recipe.seed, note)
+
+
+def calibration_batches(split: Split, samples: int, seed: int) -> Iterator[Batch]:
+    """Samples of a split by batches, the same for the same seed."""
+    ids = Order(len(split), seed).positions(0, min(samples, len(split)))
+    for start in range(0, len(ids), AT_ONCE):
+        yield split.batch(np.asarray(ids[start : start + AT_ONCE]))
+
+
+def calibrated(
+    recipe: Recipe, module: nn.Module, data: Path, stop: Stop
+) -> calibration.Calibration | None:
+    """The temperature of a changed classifier, learned anew on the validation split."""
+    if recipe.task.kind != "classification" or not len(recipe.data.open(data, "validation")):
+        return None
+    return calibration.fit(answers(recipe, module, data, "validation", stop), "validation")
+
+
+def answers(recipe: Recipe, module: nn.Module, data: Path, split: str, stop: Stop) -> np.ndarray:
+    """What a model says of a split, `(samples, k)`."""
+    loader = recipe.fit.loader.nearby()
+    found = unless_stopped(judged_answers(recipe, module, data, split, loader=loader), stop)
+    unstopped(stop)
+    return gathered(found or [])
+
+
+def judged(
+    run: Run,
+    module: nn.Module,
+    data: Path,
+    fitted: calibration.Calibration | None,
+    stop: Stop,
+    *,
+    baselines: dict[str, Any],
+) -> None:
+    """Write into a run what its model says of held-out samples."""
+    recipe, split = run.recipe, judging(run.recipe, data)
+    found = [answers(recipe, module, data, split, stop)]
+    evaluation = scored(recipe, data, split, found, fitted) | {"baselines": baselines}
+    write_json(run.folder / "evaluation.json", evaluation)
+    write_json(run.folder / "samples.json", answer.shown(recipe, module, data, split))
+
+
+def _baselines(source: Run) -> dict[str, Any]:
+    file = source.folder / "evaluation.json"
+    return read_json(file).get("baselines", {}) if file.is_file() else {}
+
+
+def unstopped(stop: Stop) -> None:
+    """Raise Interrupted if somebody asked to stop."""
+    if stop:
+        raise Interrupted(f"{stop.signal}: finished links are kept; run the same command again")
