@@ -104,9 +104,7 @@ def joules(module: nn.Module, inputs: tuple[Tensor, ...]) -> Measurement | None:
             module(*inputs)
             passes += 1
     used = (int(ENERGY.read_text()) - begin) / 1e6 / passes
-    return Measurement.exact(
-        used, n=passes, unit="J", how="the package's counter, with idle"
-    )
+    return Measurement.exact(used, n=passes, unit="J", how="the package's counter, with idle")
 
 
 def _resident() -> int:

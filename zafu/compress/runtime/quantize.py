@@ -1,0 +1,149 @@
+"""Rounding of layers: which, by what they read, and with what is lost made good for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from zafu.compress.contract import Work
+from zafu.compress.runtime.calibration import in_turn, matrices, matrix, reading
+from zafu.compress.runtime.compensate import compensated
+from zafu.edits.contract import Edit
+from zafu.edits.int4 import Int4 as Edited4
+from zafu.edits.int8 import Int8 as Edited8
+from zafu.errors import Refused
+from zafu.nets import int4, int8
+from zafu.nets.surgery import put
+
+if TYPE_CHECKING:
+    from zafu.compress.int4 import Int4
+    from zafu.compress.int8 import Int8
+
+Layer = nn.Linear | nn.Conv2d | nn.Embedding
+SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)  # of a group's range, which lose least is taken
+
+
+def to_int8(spec: Int8, work: Work) -> Iterable[Edit]:
+    """Put layers of 8-bit integers in place."""
+    layers = _named(work.model, spec.layers, spec.skip)
+    if not layers:
+        raise Refused("int8: no linear layer, convolution or embedding of these names")
+    ranges = _ranges(work, layers) if spec.reads == "static" else {}
+    for name, layer in layers.items():
+        made = int8.blank(layer, spec.reads)
+        made.take(layer.weight)
+        if name in ranges:
+            made.seen.copy_(ranges[name])  # pyright: ignore[reportAttributeAccessIssue]
+        put(work.model, name, made.eval())
+    work.note(f"int8: {len(layers)} layers")
+    return (Edited8(layers=tuple(layers), reads=spec.reads),)
+
+
+def to_int4(spec: Int4, work: Work) -> Iterable[Edit]:
+    """Put layers of 4-bit integers in place, one block after the other; the rest in 8 bits."""
+    every = {
+        name: layer
+        for name, layer in _named(work.model, spec.layers, spec.skip).items()
+        if isinstance(layer, nn.Linear)
+    }
+    able = {name: layer for name, layer in every.items() if not layer.in_features % spec.group}
+    if not able:
+        raise Refused(f"int4: no linear layer whose inputs are a multiple of group={spec.group}")
+    for name in every.keys() - able.keys():
+        found = f"{name} reads {every[name].in_features}"
+        work.note(f"int4: {found}, no multiple of {spec.group}: it stays as it is")
+    linear = {name: layer for name, layer in matrices(work.model).items() if name in able}
+    turns = in_turn(work.model, work.batches, linear) if spec.compensate else iter([linear])
+    for seen in turns:
+        for name in seen:
+            gram = seen[name].mean if spec.compensate else None  # pyright: ignore
+            made = int4.Int4Linear(able[name], spec.group)
+            rounded(made, matrix(able[name]), gram)
+            put(work.model, name, made.eval())
+    work.note(f"int4: {len(able)} layers, groups of {spec.group}")
+    return (Edited4(layers=tuple(able), group=spec.group),)
+
+
+def rounded(made: int4.Int4Linear, weight: Tensor, gram: Tensor | None) -> None:
+    """In place: the nearest 4-bit weights; with a Gram matrix, later ones adapt to earlier ones."""
+    group = made.group
+    levels = torch.empty(weight.shape, dtype=torch.uint8)
+    scales = torch.empty(len(weight), weight.shape[1] // group)
+    lows = torch.empty_like(scales)
+
+    def begin(start: int, block: Tensor, _: Tensor) -> None:
+        scale, low = best_grid(block)
+        scales[:, start // group], lows[:, start // group] = scale, low
+
+    def change(at: int, column: Tensor) -> Tensor:
+        scale, low = scales[:, at // group], lows[:, at // group]
+        levels[:, at] = level = ((column - low) / scale).round().clamp(0, 15)
+        return level * scale + low
+
+    if gram is None:
+        for start in range(0, weight.shape[1], group):
+            block = weight[:, start : start + group]
+            begin(start, block, block)
+            for at in range(group):
+                change(start + at, block[:, at])
+    else:
+        compensated(weight, gram, change, begin=begin, every=group)
+    made.take(levels, scales, lows)
+
+
+def best_grid(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and lowest level of 16 levels for each row of `(rows, group)`, rounded to bfloat16.
+
+    Of some ranges, each a part of the whole one, the one with the least squared error.
+    """
+    high, low = block.amax(1), block.amin(1)
+    middle, least = (high + low) / 2, torch.full_like(high, torch.inf)
+    scale, start = torch.ones_like(high), torch.zeros_like(high)
+    for share in SHRUNK:
+        half = (high - low) / 2 * share
+        own = int4.narrow((2 * half / 15).clamp(min=1e-8))
+        begin = int4.narrow(middle - half)
+        level = ((block - begin[:, None]) / own[:, None]).round().clamp(0, 15)
+        lost = (level * own[:, None] + begin[:, None] - block).square().sum(1)
+        better = lost < least
+        least = lost.where(better, least)
+        scale, start = own.where(better, scale), begin.where(better, start)
+    return scale, start
+
+
+def _named(
+    root: nn.Module, layers: Iterable[str], skip: Iterable[str]
+) -> dict[str, Layer]:
+    layers, skip = tuple(layers), tuple(skip)
+    return {
+        name: layer
+        for name, layer in root.named_modules()
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.Embedding))
+        and any(fnmatchcase(name, pattern) for pattern in layers)
+        and not any(fnmatchcase(name, pattern) for pattern in skip)
+    }
+
+
+def _ranges(
+    work: Work, layers: dict[str, nn.Linear | nn.Conv2d | nn.Embedding]
+) -> dict[str, Tensor]:
+    """The least and the largest number that each layer reads."""
+    names = {id(m): name for name, m in layers.items() if not isinstance(m, nn.Embedding)}
+    found: dict[str, Tensor] = {}
+
+    def see(layer: nn.Module, x: Tensor) -> None:
+        own, name = torch.stack(x.aminmax()), names[id(layer)]
+        before = found.get(name, own)
+        found[name] = torch.stack(
+            [torch.minimum(before[0], own[0]), torch.maximum(before[1], own[1])]
+        )
+
+    read = [layer for layer in layers.values() if id(layer) in names]
+    with torch.no_grad(), reading(read, see):
+        for batch in work.batches:
+            work.model(*batch.inputs)
+    return found

@@ -1,0 +1,91 @@
+"""Linear layers whose weights have 4 bits: 16 levels for each group of neighbours in a row.
+
+Frantar et al., 2022 (arXiv:2210.17323) on what to round to. Two weights lie in a byte; each group
+has a scale and a lowest level in bfloat16. A CPU multiplies few rows by torch's own 4-bit kernel
+and many by widened weights, both in bfloat16: with float32 rows the kernel falls back to a loop
+that is fifty times slower. These layers do not learn.
+"""
+
+# torch's kernels for 4 bits have no public names
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FEW = 32  # rows up to which the kernel is faster than widening the weights
+
+
+class Int4Linear(nn.Module):
+    """A linear layer; `group` weights in a row share their levels."""
+
+    levels: Tensor  # (outputs, inputs / 2) uint8: the even column in the low half
+    scale: Tensor  # (outputs, inputs / group) bfloat16
+    low: Tensor  # (outputs, inputs / group) bfloat16, the lowest level
+
+    def __init__(self, like: nn.Linear, group: int) -> None:
+        super().__init__()
+        device = like.weight.device
+        self.in_features, self.out_features, self.group = like.in_features, like.out_features, group
+        groups = (self.out_features, self.in_features // group)
+        size = (self.out_features, self.in_features // 2)
+        self.register_buffer("levels", torch.zeros(size, dtype=torch.uint8, device=device))
+        self.register_buffer("scale", torch.ones(groups, dtype=torch.bfloat16, device=device))
+        self.register_buffer("low", torch.zeros(groups, dtype=torch.bfloat16, device=device))
+        self.register_buffer("bias", None if like.bias is None else like.bias.detach().clone())
+        self._packed: tuple[tuple[int, int], Tensor, Tensor] | None = None
+
+    @property
+    def numbers(self) -> int:
+        """How many weights it has."""
+        return self.levels.numel() * 2
+
+    def take(self, levels: Tensor, scale: Tensor, low: Tensor) -> None:
+        """In place: levels 0 to 15 `(outputs, inputs)`, with their groups' scales and lows."""
+        self.levels.copy_(levels[:, ::2] | (levels[:, 1::2] << 4))
+        self.scale.copy_(scale)
+        self.low.copy_(low)
+
+    def unpacked(self) -> Tensor:
+        """The levels, `(outputs, inputs)` uint8."""
+        return torch.stack([self.levels & 15, self.levels >> 4], 2).flatten(1)
+
+    def widened(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The weights as floats."""
+        levels = self.unpacked().unflatten(1, (-1, self.group)).to(dtype)
+        scale, low = self.scale.to(dtype)[..., None], self.low.to(dtype)[..., None]
+        return torch.addcmul(low, levels, scale).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(..., inputs)` to `(..., outputs)`."""
+        rows = x.reshape(-1, self.in_features).bfloat16()
+        if x.device.type == "cpu" and len(rows) <= FEW:
+            weight, grids = self._kernel()
+            found = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, weight, self.group, grids)
+        else:
+            found = functional.linear(rows, self.widened(torch.bfloat16))
+        found = found.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        return found if self.bias is None else found + self.bias
+
+    def _kernel(self) -> tuple[Tensor, Tensor]:
+        version = self.levels._version, self.levels.data_ptr()
+        if self._packed is None or self._packed[0] != version:
+            levels = self.unpacked().int()
+            weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels, 1)
+            middle = self.low.float() + 8 * self.scale.float()  # what the kernel calls zero
+            grids = torch.stack([self.scale.float(), middle], -1).transpose(0, 1)
+            self._packed = version, weight, grids.contiguous().bfloat16()
+        return self._packed[1:]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Int4Linear:
+        self._packed = None
+        return super()._apply(fn, recurse)
+
+
+def narrow(x: Tensor) -> Tensor:
+    """Rounded to bfloat16, in the type that it has."""
+    return x.bfloat16().to(x.dtype)
