@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from zafu import tensors
 from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.errors import Refused
@@ -35,7 +36,7 @@ def continued(
     if not (transform / "tokenizer.json").is_file():
         raise Refused(f"{transform}: expected a language model, found no tokenizer.json")
     encoder = load(transform)
-    device = next(module.parameters()).device
+    device = tensors.device_of(module)
     start = [encoder.end, *encoder.encode([prompt])[0].tolist()]
     generator = torch.Generator(device).manual_seed(key(seed, len(start), 0))
     tokens = torch.tensor(start, device=device)
@@ -60,7 +61,7 @@ def predicted(
 
     Probabilities are calibrated where the folder of what was fitted holds a temperature.
     """
-    device = next(module.parameters()).device
+    device = tensors.device_of(module)
     with torch.inference_mode():
         logits = module(*batch.to(device).inputs).float().cpu()
     if recipe.task.kind == "classification":

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from zafu import tensors
 from zafu.artifact import read_json
 from zafu.data.contract import Split
 from zafu.errors import DataError, NonFinite
@@ -44,7 +45,7 @@ def answers(
     Between batches the model is as it was, so that whoever iterates may stop at any time. Ranks
     deal the batches among them, and each hears all answers.
     """
-    device = next(model.parameters()).device
+    device = tensors.device_of(model)
     total = min(len(split), most or len(split))
     requests = list(in_order(total, batch))
     index, of = spread.dealt

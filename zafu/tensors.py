@@ -10,12 +10,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor, device, nn
 
 from zafu.artifact import room
 from zafu.errors import Damaged, NonFinite, Refused
@@ -47,11 +48,11 @@ def write(path: Path, tensors: Mapping[str, Tensor], *, bytes_beside: int = 0) -
             raise
 
 
-def read(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+def read(path: Path, place: str = "cpu") -> dict[str, Tensor]:
     """The tensors of a file; raises Damaged for one that is not sound safetensors."""
     check_header(path)
     try:
-        return load_file(path, device=device)
+        return load_file(path, device=place)
     except (SafetensorError, OSError) as error:
         raise Damaged(f"{path}: expected safetensors, {error}") from None
 
@@ -84,6 +85,11 @@ def of_module(module: nn.Module) -> dict[str, Tensor]:
     seen: dict[int, str] = {}
     state = module.state_dict(keep_vars=True)
     return {n: t.detach() for n, t in state.items() if seen.setdefault(id(t), n) == n}
+
+
+def device_of(module: nn.Module) -> device:
+    """Where a module's numbers are; one whose weights are integers has buffers alone."""
+    return next(chain(module.parameters(), module.buffers())).device
 
 
 def into_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

@@ -115,9 +115,7 @@ def best_grid(block: Tensor) -> tuple[Tensor, Tensor]:
     return scale, start
 
 
-def _named(
-    root: nn.Module, layers: Iterable[str], skip: Iterable[str]
-) -> dict[str, Layer]:
+def _named(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[str, Layer]:
     layers, skip = tuple(layers), tuple(skip)
     return {
         name: layer
