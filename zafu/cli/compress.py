@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zafu.measure import Measurement
     from zafu.shrink.chain import Shrunk
 
+WIDTH = 140  # of the table, where a terminal is narrower
 EXAMPLE = """\
   zafu compress runs/digits-… --how prune:0.5
   zafu compress runs/digits-… --how "prune:0.5 > distil:2epochs > int8"
@@ -56,33 +57,42 @@ def _show(shrunk: Shrunk) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from zafu.units import Bytes
-
-    found, console = shrunk.found, Console(highlight=False)
+    found = shrunk.found
+    console = Console(highlight=False, width=max(Console().width, WIDTH))
     if not shrunk.new:
         console.print(f"{shrunk.folder} is finished; this is what was measured")
-    metric, rows = found["metric"], found["rows"]
+    rows = found["rows"]
     spoken = any(row["decoding"] for row in rows)
-    table = Table(title=f"{metric} on the {found['split']} split", title_justify="left")
-    heads = ["", metric, "less before", "bytes", "x", "memory", "1 sample", "x", "32 samples", "x"]
-    for head in [*heads, *(["a token", "x"] if spoken else [])]:
-        table.add_column(head, justify="right" if head else "left")
-    first = rows[0]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    heads = ["", found["metric"], "less before", "bytes", "memory", "1 sample", "32 samples"]
+    for head in [*heads, *(["a token"] if spoken else [])]:
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for row in rows:
-        score, less = _measured(row["scores"][metric]), row["against"][0]["difference"]
-        cells = [row["name"], f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"]
-        cells.append("" if row is first else _less(less))
-        cells += [str(Bytes(row["bytes"])), f"{first['bytes'] / row['bytes']:.2f}"]
-        cells.append(str(Bytes(max(0, row["memory"]["peak"]))))
-        for size in ("1", "32"):
-            own, before = (_measured(r["cost"]["latency"][size]) for r in (row, first))
-            cells += [f"{own.value:.3g} ms", f"{before.value / own.value:.2f}"]
-        if spoken:
-            own, before = (_measured(r["decoding"]) for r in (row, first))
-            cells += [f"{own.value:.3g} ms", f"{before.value / own.value:.2f}"]
-        table.add_row(*cells)
+        table.add_row(*_cells(row, rows[0], found["metric"]))
     console.print(table)
+    for note in found["notes"]:
+        console.print(f"note    {note}")
     console.print(f"model   {shrunk.folder / 'model'}\nreport  {shrunk.folder / 'report.html'}")
+
+
+def _cells(row: dict[str, Any], first: dict[str, Any], metric: str) -> list[str]:
+    from zafu.units import Bytes
+
+    score = _measured(row["scores"][metric])
+    cells = [row["name"], f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"]
+    cells.append("" if row is first else _less(row["against"][0]["difference"]))
+    cells.append(f"{Bytes(row['bytes'])}{_times(first['bytes'], row['bytes'], row is first)}")
+    cells.append(str(Bytes(row["memory"]["peak"])))
+    pairs = [[r["cost"]["latency"][size] for r in (row, first)] for size in ("1", "32")]
+    if row["decoding"]:
+        pairs.append([r["decoding"] for r in (row, first)])
+    for own, before in (map(_measured, pair) for pair in pairs):
+        cells.append(f"{own.value:.3g} ms{_times(before.value, own.value, row is first)}")
+    return cells
+
+
+def _times(before: float, own: float, first: bool) -> str:
+    return "" if first else f"  ÷{before / own:.2f}"
 
 
 def _less(plain: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ class Compression(Family):
     kind: str
     short: ClassVar[tuple[str, ...]] = ()  # the settings that values after `kind:` are for
     looks: ClassVar[bool] = True  # whether it looks at samples
+    fixes: ClassVar[bool] = False  # whether weights can't change any more behind it
     samples: int = Field(default=128, ge=1)
     """Samples of the training split that it looks at, >= 1."""
 
@@ -50,7 +51,7 @@ class Compression(Family):
 
 
 def fixed(before: Sequence[Compression], does: str) -> Iterable[Fault]:
-    """A fault where a link needs weights that can change, and one before it has made them whole."""
+    """A fault where a link needs weights that can change, and one before it has fixed them."""
     for link in before:
-        if link.kind in ("int8", "int4"):
+        if link.fixes:
             yield Fault("", f"{does} before {link.kind}, which fixes the weights", "it behind")

@@ -21,6 +21,7 @@ class Int4(Compression):
 
     kind: Literal["int4"] = "int4"
     short: ClassVar[tuple[str, ...]] = ("group",)
+    fixes: ClassVar[bool] = True
     group: int = 32
     """Weights in a row that share their levels: 32, 64, 128 or 256."""
     compensate: bool = True

@@ -19,6 +19,7 @@ class Int8(Compression):
 
     kind: Literal["int8"] = "int8"
     short: ClassVar[tuple[str, ...]] = ("reads",)
+    fixes: ClassVar[bool] = True
     reads: Literal["dynamic", "static", "float"] = "dynamic"
     """How activations are read: in 8 bits by their own range, or by one that samples had; or as
     floats, so that weights alone are small."""

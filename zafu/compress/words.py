@@ -44,7 +44,10 @@ def link(text: str) -> Compression:
     if len(values) > len(known.short):
         expected = f"{kind}:{':'.join(known.short).upper()}" if known.short else kind
         raise RecipeError([Fault("", expected, text)])
-    given = {name: scalar(value) for name, value in zip(known.short, values, strict=False)}
+    given = {
+        name: value if known.model_fields[name].annotation is str else scalar(value)
+        for name, value in zip(known.short, values, strict=False)
+    }
     return _parsed({"kind": kind, **given})
 
 

@@ -15,6 +15,7 @@ from zafu.compress.contract import Compression
 from zafu.errors import DataError, Interrupted
 from zafu.evaluation.against import compared
 from zafu.judge import judging
+from zafu.measure import Measurement
 from zafu.pipeline import Event
 from zafu.report.page import write as write_report
 from zafu.run import Run, prepared
@@ -100,7 +101,20 @@ def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, A
         "higher_is_better": recipe.higher_is_better,
         "bandwidth": footprint.bandwidth(),
         "rows": rows,
+        "notes": list(_notes(rows)),
     }
+
+
+def _notes(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """What a user must not miss: a model that is slower than it was, or no smaller."""
+    first, last = rows[0], rows[-1]
+    for size, what in (("1", "one sample"), ("32", "32 samples")):
+        own, before = (Measurement.parse(r["cost"]["latency"][size]) for r in (last, first))
+        if own.low is not None and before.high is not None and own.low > before.high:
+            slower = own.value / before.value
+            yield f"{what} at a time it is {slower:.1f} times slower on this machine than before"
+    if last["bytes"] > 0.95 * first["bytes"]:
+        yield "it is no smaller on disk than before"
 
 
 def _first(count: int, *, every: bool = False) -> Any:

@@ -13,6 +13,7 @@ from zafu.compress.contract import Work
 from zafu.compress.runtime.calibration import in_turn, matrices, matrix, reading
 from zafu.compress.runtime.compensate import compensated
 from zafu.edits.contract import Edit
+from zafu.edits.fake import Fake as Faked
 from zafu.edits.int4 import Int4 as Edited4
 from zafu.edits.int8 import Int8 as Edited8
 from zafu.errors import Refused
@@ -20,6 +21,7 @@ from zafu.nets import int4, int8
 from zafu.nets.surgery import put
 
 if TYPE_CHECKING:
+    from zafu.compress.aware import Aware
     from zafu.compress.int4 import Int4
     from zafu.compress.int8 import Int8
 
@@ -66,6 +68,21 @@ def to_int4(spec: Int4, work: Work) -> Iterable[Edit]:
             put(work.model, name, made.eval())
     work.note(f"int4: {len(able)} layers, groups of {spec.group}")
     return (Edited4(layers=tuple(able), group=spec.group),)
+
+
+def to_fake(spec: Aware, work: Work) -> Iterable[Edit]:
+    """Let linear layers compute with rounded weights, in place."""
+    group = spec.group or (32 if spec.bits == 4 else 0)
+    layers = tuple(
+        name
+        for name, layer in _named(work.model, spec.layers, spec.skip).items()
+        if isinstance(layer, nn.Linear) and not (group and layer.in_features % group)
+    )
+    if not layers:
+        raise Refused("aware: no linear layer of these names whose inputs the groups divide")
+    edit = Faked(layers=layers, bits=spec.bits, group=group)
+    edit.apply(work.model)
+    return (edit,)
 
 
 def rounded(made: int4.Int4Linear, weight: Tensor, gram: Tensor | None) -> None:
