@@ -100,7 +100,7 @@ class Int8Linear(Int8):
 
     def _static(self, rows: Tensor) -> Tensor:
         scale, zero = self.grid(rows)
-        whole = torch.quantize_per_tensor(rows, scale, zero, torch.quint8).int_repr()
+        whole = _whole(rows, scale, zero)
         return self._product(whole, scale, zero, self.bias)
 
     def _product(self, whole: Tensor, scale: float, zero: int, bias: Tensor | None) -> Tensor:
@@ -138,7 +138,7 @@ class Int8Conv(Int8):
         if x.device.type != "cpu" or self.reads == "float":
             return functional.conv2d(x, self.widened().to(x.dtype), self.bias, **self.how)
         scale, zero = self.grid(x)
-        whole = torch.quantize_per_tensor(x.float(), scale, zero, torch.quint8).int_repr()
+        whole = _whole(x.float(), scale, zero)
         stride, padding, dilation = (list(self.how[k]) for k in ("stride", "padding", "dilation"))
         groups = self.how["groups"]
         weight = self.packed(
@@ -181,6 +181,10 @@ class Int8Embedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """`(...)` to `(..., dims)`."""
         return self.weight[ids] * self.scale[ids].unsqueeze(-1)
+
+
+def _whole(x: Tensor, scale: float, zero: int) -> Tensor:
+    return (x * (1 / scale)).add_(zero).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv | Int8Embedding:
