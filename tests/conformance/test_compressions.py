@@ -83,12 +83,6 @@ METHODS = [kind for kind, of in Compression.kinds().items() if not issubclass(of
 BEFORE = {"merge": "lora"}  # what a link needs before it
 NO_LINEAR = ("int4", "aware", "lora", "merge")
 REFUSED = {(kind, "convnet") for kind in NO_LINEAR}  # it has its head alone
-    ("layers", "mlp"),
-    ("int4", "convnet"),
-    ("aware", "convnet"),
-    ("lora", "convnet"),
-    ("merge", "convnet"),
-}
 CASES = [(kind, name) for kind in METHODS for name in SUBJECTS if (kind, name) not in REFUSED]
 
 
