@@ -1,7 +1,7 @@
 """A trained decoder made smaller by zafu and by its peers: perplexity, bytes, time, in one process.
 
 ```
-python benchmarks/compress/language.py RUN            # a finished run of benchmarks/compress/text.yaml
+python benchmarks/compress/language.py RUN       # a finished run of benchmarks/compress/text.yaml
 python benchmarks/compress/language.py RUN --quick    # a smoke test; writes nothing
 ```
 Every contender has the same weights and the same samples to calibrate with, and answers the same
@@ -36,7 +36,7 @@ from zafu import tensors
 from zafu.batch import Batch
 from zafu.build import load_model
 from zafu.compress.words import chain
-from zafu.export.hub import publish
+from zafu.export.hub import export
 from zafu.nets.decoder import Decoder
 from zafu.run import Run, environment, prepared
 from zafu.shrink.links import work
@@ -214,11 +214,13 @@ def perplexity(call: Call, windows: Sequence[Batch]) -> float:
     return float(np.exp(nats / count))
 
 
-def timed(contenders: Sequence[Contender], rounds: int) -> dict[str, dict[str, list[float]]]:
+def timed(
+    contenders: Sequence[Contender], rounds: int, vocab: int
+) -> dict[str, dict[str, list[float]]]:
     """CPU seconds of each contender's passes, by what was asked; all in turns."""
     found: dict[str, dict[str, list[float]]] = {c.name: {} for c in contenders}
     for what, shape in SHAPES.items():
-        tokens = torch.randint(0, 4096, shape)
+        tokens = torch.randint(0, vocab, shape)
         _turns(found, what, rounds, {c.name: partial(c.call, tokens) for c in contenders})
     steps = {c.name: _step(c.module) for c in contenders if isinstance(c.module, Decoder)}
     _turns(found, "a token", rounds, steps)
@@ -242,7 +244,7 @@ def _turns(
 def _step(module: Decoder) -> Callable[[], object]:
     """One token after `CACHED` others; the cache is cut back each time."""
     cache = module.new_cache()
-    tokens = torch.randint(0, 4096, (1, CACHED + 1))
+    tokens = torch.randint(0, module.shape.vocab, (1, CACHED + 1))
     module(tokens[:, :CACHED], cache)
     kept = [(past.keys, past.values) for past in cache]
 
@@ -289,7 +291,7 @@ def rowed(
     contenders: Sequence[Contender], windows: Sequence[Batch], rounds: int
 ) -> list[dict[str, Any]]:
     """What was measured of each; times are those of the first over its own."""
-    spent = timed(contenders, rounds)
+    spent = timed(contenders, rounds, contenders[0].module.shape.vocab)
     first, base = contenders[0], perplexity(contenders[0].call, windows)
     rows = list[dict[str, Any]]()
     for one in contenders:
@@ -320,7 +322,7 @@ def elsewhere(
     rows = list[dict[str, Any]]()
     folder = Path(tempfile.mkdtemp())
     if named:
-        publish(run.folder, folder / "hub")
+        export(run, folder / "hub")
     held = {"windows": [b.inputs[0] for b in windows], "targets": [b.targets for b in windows]}
     held["seen"] = [b.inputs[0] for b in seen]
     together = {name: torch.cat(parts).numpy() for name, parts in held.items()}
@@ -328,7 +330,7 @@ def elsewhere(
     for one in named:
         name, _, python = one.partition("=")
         command = [python, str(HERE / "peers.py"), name, str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             print(f"{name}: {done.stderr[-2000:]}", file=sys.stderr, flush=True)
         for line in done.stdout.splitlines():

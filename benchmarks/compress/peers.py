@@ -7,6 +7,7 @@ what to calibrate with. A line of JSON for each way: name, perplexity, bytes, no
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -75,6 +76,7 @@ def llmcompressor(folder: Path, held: Any) -> Iterator[dict[str, Any]]:
 
 def gptqmodel(folder: Path, held: Any) -> Iterator[dict[str, Any]]:
     """GPTQ."""
+    os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # with one it refuses to start
     from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
 
     begun = time.process_time()

@@ -323,7 +323,7 @@ def within_documents(begins: Tensor, past: Past | None) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Causal attention `(batch, heads, time, head_dim)`; the queries are the last of the keys."""
     queries, keys = q.shape[2], k.shape[2]
-    causal = mask is None and queries == keys
+    causal = mask is None and bool(queries == keys)  # a plain one where sizes are symbols
     if mask is None and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
     return functional.scaled_dot_product_attention(
