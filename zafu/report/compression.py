@@ -220,7 +220,7 @@ def _planes(rows: Sequence[Row], metric: str, *, higher: bool) -> Element | None
     paid = {("size", "bytes on disk"): [row.size for row in rows]}
     size = "token" if any("token" in row.times for row in rows) else "32"
     own = [row.times[size].value if size in row.times else math.nan for row in rows]
-    paid[f"time for {TIMED[size]}", "milliseconds"] = own
+    paid["time", f"milliseconds for {TIMED[size]}"] = own
     way = f"{'upper' if higher else 'lower'} left is better"
     found = list[Child]()
     for (what, cost), values in paid.items():
@@ -235,7 +235,8 @@ def _planes(rows: Sequence[Row], metric: str, *, higher: bool) -> Element | None
             found.append(h("figure", h("figcaption", head, h("span", way)), drawn))
     said = (
         f"Whiskers are 95{NARROW}% intervals; the line is the Pareto front, the best value that "
-        "is had for so much. The open circle is the model before."
+        "is had for so much. The open circle is the model before. What costs the same is drawn "
+        "side by side."
     )
     return h("div", h("div.grid", found), h("p.aside", said)) if found else None
 

@@ -50,20 +50,21 @@ class Box(NamedTuple):
 
 def pareto(metric: str, points: Sequence[Point], cost: str, *, higher: bool) -> Element | None:
     """The metric against what is paid for it, None where fewer than two points have a place."""
-    shown = sorted((p for p in points if p.cost > TINY), key=lambda p: p.cost)
+    sign = -1 if higher else 1  # of equal cost the better one first
+    shown = sorted((p for p in points if p.cost > TINY), key=lambda p: (p.cost, sign * p.of.value))
     if len(shown) < 2:
         return None
     frame, factor = _frame(metric, shown), scale(metric, shown[0].of)
     across = _apart(frame.across(np.array([p.cost for p in shown])).tolist())
     down = frame.down(np.array([p.of.value for p in shown]) * factor).tolist()
     whiskers = [frame.down(np.array(bounds(p.of)) * factor).tolist() for p in shown]
-    front = _front(shown, list(zip(across, down, strict=True)), frame.width - RIGHT, higher=higher)
-    inside: list[Child] = [_path(front)]
+    best = front(shown, list(zip(across, down, strict=True)), frame.width - RIGHT, higher=higher)
+    inside: list[Child] = [_path(best)]
     for point, a, b, ends in zip(shown, across, down, whiskers, strict=True):
         inside.append(_drawn(metric, point, (a, b), ends))
     taken = [Box(a - 5, b - 5, a + 5, b + 5) for a, b in zip(across, down, strict=True)]
     taken += [Box(a - 2, high, a + 2, low) for a, (low, high) in zip(across, whiskers, strict=True)]
-    taken += [Box(a, b - 1, c, b + 1, 0.4) for (a, b), (c, _) in pairwise(front)]
+    taken += [Box(a, b - 1, c, b + 1, 0.4) for (a, b), (c, _) in pairwise(best)]
     for point, a, b in zip(shown, across, down, strict=True):
         inside.append(_name(frame, point.name, (a, b), taken))
     of = unit(metric, shown[0].of)
@@ -87,10 +88,10 @@ def _apart(places: list[float]) -> list[float]:
     return found
 
 
-def _front(
+def front(
     points: Sequence[Point], places: Sequence[tuple[float, float]], right: float, *, higher: bool
 ) -> list[tuple[float, float]]:
-    """Where the best value that can be had for so much lies; points come by what they cost."""
+    """Where the best value for so much lies; points come by cost, of equal ones the better first."""
     found, best = list[tuple[float, float]](), -np.inf
     for point, place in zip(points, places, strict=True):
         worth = point.of.value if higher else -point.of.value
@@ -100,8 +101,8 @@ def _front(
     return [*found, (max(right, places[-1][0]), found[-1][1])]
 
 
-def _path(front: Sequence[tuple[float, float]]) -> Element:
-    (a, b), *others = front
+def _path(places: Sequence[tuple[float, float]]) -> Element:
+    (a, b), *others = places
     steps = "".join(f"H{x:.1f}V{y:.1f}" for x, y in others)
     return h("path.line", {"d": f"M{a:.1f} {b:.1f}{steps}"})
 
