@@ -91,7 +91,7 @@ def _apart(places: list[float]) -> list[float]:
 def front(
     points: Sequence[Point], places: Sequence[tuple[float, float]], right: float, *, higher: bool
 ) -> list[tuple[float, float]]:
-    """Where the best value for so much lies; points come by cost, of equal ones the better first."""
+    """Where the best value for so much lies; points come by cost, the better of equals first."""
     found, best = list[tuple[float, float]](), -np.inf
     for point, place in zip(points, places, strict=True):
         worth = point.of.value if higher else -point.of.value
