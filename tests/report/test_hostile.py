@@ -58,7 +58,10 @@ LEAF = (
 ANY = st.recursive(
     LEAF, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x), max_leaves=8
 )
-FILES = ("environment", "status", "prepare", "evaluation", "fusion", "samples", "model/card")
+FILES = (
+    *("environment", "status", "prepare", "evaluation", "fusion", "compression", "samples"),
+    "model/card",
+)
 
 
 class Tree(HTMLParser):
@@ -268,6 +271,20 @@ def run_of(run: Path, text: str) -> None:
     one = {"value": 0.5, "unit": text, "n": 9, "low": 0.4, "high": 0.6, "how": text}
     scores = {"loss": one, text: one}
     cost = {"parameters": 7, "bytes": 28, "latency": {"1": one, "32": one}}
+    histogram = {"low": -1, "high": 1, "counts": [1, 2, 1]}
+    link = {
+        "name": text,
+        "link": {"kind": text, text: text},
+        "scores": scores,
+        "against": [{"metric": "loss", "difference": one, "verdict": text}],
+        "bytes": 28,
+        "memory": {"peak": 99},
+        "cost": cost,
+        "decoding": one,
+        "histogram": histogram,
+        "zeros": 0.1,
+        "sensitivity": {text: {"loss": 0.1, "bits": text}},
+    }
     member = {"name": text, "kind": text, "weight": 0.5, "scores": scores, "cost": cost}
     whole = text.encode(errors="replace").decode()  # a recipe with half a letter is refused
     recipe = {"task": {"kind": whole}, "data": {"kind": whole, "files": whole}, "seed": whole}
@@ -297,6 +314,13 @@ def run_of(run: Path, text: str) -> None:
             "members": [member, member],
             "fused": member,
             "diversity": {"measure": text, "pairs": [[0, 0.5], [0.5, 0]], "any_right": one},
+            "notes": [text],
+        },
+        "compression": {
+            "split": text,
+            "metric": "loss",
+            "bandwidth": 1e9,
+            "rows": [link, link],
             "notes": [text],
         },
         "samples": [

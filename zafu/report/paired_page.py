@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from zafu.artifact import read_json, write_text
-from zafu.measure import Measurement
 from zafu.report import tables
 from zafu.report.element import Child, Element, h
 from zafu.report.folder import mapping, measurement, number, words
 from zafu.report.folds_figure import spread
 from zafu.report.page import document
-from zafu.report.words import NARROW, digits, figure, label, scale, short, unit
+from zafu.report.words import NARROW, digits, figure, gap, label, scale, short, unit
 from zafu.units import Seconds
 
 
@@ -38,23 +37,11 @@ def sentence(said: dict[str, Any]) -> str:
     if size is None:
         return "Nothing could be compared"
     what = _what(said)
-    gap = _points(metric, size)
+    much = gap(metric, size)
     p = f"p = {number(effect.get('p')):.2g}"
     if said.get("verdict") == "not shown":
-        return f"{what}: no difference was shown in {label(metric)} ({gap}, {p})"
-    return f"{what} is {said.get('verdict')} in {label(metric)}: {gap}, {p}"
-
-
-def _points(metric: str, size: Measurement) -> str:
-    """A difference with its sign: `+1.2 points [0.4, 2.0]`."""
-    places, factor = digits(metric, size), scale(metric, size)
-    sign = "+" if size.value > 0 else ""
-    name = " points" if unit(metric, size) == "%" else f" {size.unit}".rstrip()
-    interval = ""
-    if size.low is not None and size.high is not None:
-        low, high = (figure(x * factor, places) for x in (size.low, size.high))
-        interval = f" [{low}, {high}]"
-    return f"{sign}{figure(size.value * factor, places)}{name}{interval}"
+        return f"{what}: no difference was shown in {label(metric)} ({much}, {p})"
+    return f"{what} is {said.get('verdict')} in {label(metric)}: {much}, {p}"
 
 
 def _what(said: dict[str, Any]) -> str:

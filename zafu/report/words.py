@@ -151,6 +151,15 @@ def quoted(metric: str, of: Measurement) -> str:
     return f"{said} {between}".strip()
 
 
+def gap(metric: str, size: Measurement) -> str:
+    """A difference with its sign and interval: `+1.2 points [0.4, 2.0]`."""
+    places, factor = digits(metric, size), scale(metric, size)
+    sign = "+" if size.value > 0 else ""
+    name = " points" if unit(metric, size) == "%" else f" {size.unit}".rstrip()
+    said = f"{sign}{figure(size.value * factor, places)}{name}"
+    return f"{said} {interval(metric, size, places)}".strip()
+
+
 def compared(contest: Contest) -> str:
     """How the model stands to its strongest baseline, or nothing without one.
 

@@ -20,7 +20,7 @@ from zafu.pipeline import Event
 from zafu.report.page import write as write_report
 from zafu.run import Run, prepared
 from zafu.session import Note
-from zafu.shrink import footprint
+from zafu.shrink import footprint, weights
 from zafu.shrink.links import Place, answers, folder_of, made
 from zafu.signals import Stop, stoppable
 
@@ -73,7 +73,7 @@ def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, A
     batch = held.batch(_first(len(held)))
     spent = footprint.times(modules, batch.inputs, stop)
     spoken = footprint.decoding(modules, batch.inputs)
-    rows = list[dict[str, Any]]()
+    rows, end = list[dict[str, Any]](), weights.reach(modules["before"])
     units = held.units(_first(len(held), every=True))
     for name, module in modules.items():
         if stop:
@@ -93,6 +93,7 @@ def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, A
                 "cost": spent[name].dump(),
                 "decoding": spoken[name].dump() if name in spoken else None,
                 "energy": used.dump() if used else None,
+                **weights.spread(module, end),
             }
         )
     return {
