@@ -45,8 +45,7 @@ def costs(modules: Mapping[str, nn.Module], inputs: tuple[Tensor, ...], stop: St
     for index, module in enumerate(modules.values()):
         latency = {size: median(times[index]) for size, times in passes.items()}
         weights = tensors.of_module(module)
-        count = sum(p.numel() for p in module.parameters())
-        found.append(Cost(count, tensors.size(weights), latency))
+        found.append(Cost(tensors.count(module), tensors.size(weights), latency))
     return found
 
 

@@ -304,7 +304,7 @@ def ship(
         run.model,
         write,
         kind="model",
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=tensors.count(model),
         bytes=tensors.size(weights),
         recipe=recipe.identity(),
         data=data.name,

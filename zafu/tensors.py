@@ -80,6 +80,12 @@ def size(tensors: Mapping[str, Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
+def count(module: nn.Module) -> int:
+    """Weights of a module: its parameters, and the integers of layers that do not learn."""
+    whole = sum(getattr(layer, "numbers", 0) for layer in module.modules())
+    return sum(p.numel() for p in module.parameters()) + whole
+
+
 def of_module(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and stored buffers by name; a tied one once, under its first name."""
     seen: dict[int, str] = {}

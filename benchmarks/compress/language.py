@@ -366,7 +366,7 @@ def main() -> None:
     module, recipe, _ = load_model(run.model)
     data = prepared(recipe, given.run.parent)
     split = recipe.data.open(data, "test")
-    many = 16 if given.quick else 128
+    many = min(16 if given.quick else 128, len(split) // 8 * 8)
     windows = [split.batch(np.arange(i, i + 8)) for i in range(0, many, 8)]
     seen = list(work(recipe, module, data, 64, lambda _: None).batches)
     size = tensors.size(tensors.of_module(module))

@@ -7,6 +7,7 @@ model with fresh adapters answers as the one without.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class Adapted(nn.Linear):
     lora_b: nn.Parameter  # (outputs, rank)
     factor: float  # alpha / rank
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`(..., inputs)` to `(..., outputs)`."""
         moved = functional.linear(functional.linear(x, self.lora_a), self.lora_b)
         return torch.add(functional.linear(x, self.weight, self.bias), moved, alpha=self.factor)
@@ -40,9 +41,10 @@ def adapt(root: nn.Module, layers: tuple[str, ...], rank: int, alpha: float) -> 
         first = torch.empty(rank, layer.in_features, device=layer.weight.device)
         nn.init.kaiming_uniform_(first, a=math.sqrt(5))
         layer.__class__ = Adapted
-        layer.lora_a = nn.Parameter(first)
-        layer.lora_b = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
-        layer.factor = alpha / rank
+        made = cast("Adapted", layer)
+        made.lora_a = nn.Parameter(first)
+        made.lora_b = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
+        made.factor = alpha / rank
 
 
 def merge(root: nn.Module) -> list[str]:
@@ -52,7 +54,7 @@ def merge(root: nn.Module) -> list[str]:
         if isinstance(layer, Adapted):
             weight = layer.merged().detach()
             del layer.lora_a, layer.lora_b
-            layer.__class__ = nn.Linear
+            layer.__class__ = nn.Linear  # pyright: ignore[reportAttributeAccessIssue]
             layer.weight = nn.Parameter(weight)
             found.append(name)
     root.requires_grad_(True)

@@ -7,7 +7,9 @@ its batch. Weights start as in He et al., 2015 (arXiv:1502.01852).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -113,7 +115,7 @@ class ConvNet(nn.Module):
     def _streams(self) -> list[Units]:
         found, name = list[Units](), "stem"
         writers, readers = [Slice("stem.weight", 0)], list[Slice]()
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(cast("Iterable[Block]", self.blocks)):
             at = f"blocks.{index}"
             writers += _norm(f"{at}.norm_1")
             readers.append(Slice(f"{at}.conv_1.weight", 1))

@@ -13,8 +13,9 @@ embedding and on what each branch adds, not on attention weights, which stay in 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -238,7 +239,7 @@ class Decoder(nn.Module):
         """The heads (with grouped queries: the groups) and hidden neurons; then the stream."""
         found: list[Units] = []
         writers, readers = [Slice("model.embed_tokens.weight", 1)], list[Slice]()
-        for index, block in enumerate(self.model.layers):
+        for index, block in enumerate(cast("Iterable[Block]", self.model.layers)):
             at, attention = f"model.layers.{index}", block.self_attn
             dim = attention.head_dim
             group = dim * attention.q_proj.out_features // attention.k_proj.out_features

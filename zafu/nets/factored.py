@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from zafu.nets.surgery import bias_of
+
 
 class FactoredLinear(nn.Module):
     """`up(down(x))`, by way of `rank` numbers."""
@@ -41,7 +43,7 @@ class FactoredConv(nn.Module):
             dilation=like.dilation,  # pyright: ignore[reportArgumentType]
             bias=False,
         )
-        self.up = nn.Conv2d(written, like.out_channels, 1, bias=like.bias is not None)
+        self.up = nn.Conv2d(written, like.out_channels, 1, bias=bias_of(like) is not None)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, in_channels, height, width)` to `(batch, out_channels, height, width)`."""
@@ -50,7 +52,7 @@ class FactoredConv(nn.Module):
 
 def linear(like: nn.Linear, rank: int) -> FactoredLinear:
     """A factored layer as large as another; its weights are undefined."""
-    made = FactoredLinear(like.in_features, like.out_features, rank, bias=like.bias is not None)
+    made = FactoredLinear(like.in_features, like.out_features, rank, bias=bias_of(like) is not None)
     return made.to(like.weight.device)
 
 

@@ -6,6 +6,8 @@ through by gradients (Bengio et al., 2013, arXiv:1308.3432).
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,7 +21,7 @@ class Fake(nn.Linear):
     bits: int
     group: int  # weights in a row that share levels; 0: the row
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`(..., inputs)` to `(..., outputs)`."""
         return functional.linear(x, straight(self.weight, self.bits, self.group), self.bias)
 
@@ -42,4 +44,5 @@ def straight(weight: Tensor, bits: int, group: int) -> Tensor:
 def fake(layer: nn.Linear, bits: int, group: int) -> None:
     """In place: let a linear layer, with its weights, be such a one."""
     layer.__class__ = Fake
-    layer.bits, layer.group = bits, group  # pyright: ignore[reportAttributeAccessIssue]
+    made = cast("Fake", layer)
+    made.bits, made.group = bits, group

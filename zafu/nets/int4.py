@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zafu.nets.surgery import copied_bias
+
 FEW = 32  # rows up to which the kernel is faster than widening the weights
 
 
@@ -25,6 +27,7 @@ class Int4Linear(nn.Module):
 
     levels: Tensor  # (outputs, inputs / 2) uint8: the even column in the low half
     scale: Tensor  # (outputs, inputs / group) bfloat16
+    bias: Tensor | None
     low: Tensor  # (outputs, inputs / group) bfloat16, the lowest level
 
     def __init__(self, like: nn.Linear, group: int) -> None:
@@ -36,7 +39,7 @@ class Int4Linear(nn.Module):
         self.register_buffer("levels", torch.zeros(size, dtype=torch.uint8, device=device))
         self.register_buffer("scale", torch.ones(groups, dtype=torch.bfloat16, device=device))
         self.register_buffer("low", torch.zeros(groups, dtype=torch.bfloat16, device=device))
-        self.register_buffer("bias", None if like.bias is None else like.bias.detach().clone())
+        self.register_buffer("bias", copied_bias(like))
         self._packed: tuple[tuple[int, int], Tensor, Tensor] | None = None
 
     @property

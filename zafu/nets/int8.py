@@ -6,7 +6,7 @@ are widened first, which saves memory and no time. These layers do not learn.
 """
 
 # the operators that torch's own quantizers call have no public names
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from zafu.nets.surgery import copied_bias
 
 Reads = Literal["dynamic", "static", "float"]
 FEW = 32  # rows below which the plain integer product is faster than the packed one
@@ -26,6 +28,7 @@ class Int8(nn.Module):
 
     weight: Tensor  # int8, its first dim the outputs
     scale: Tensor  # (outputs,) float32
+    bias: Tensor | None
     seen: Tensor  # of static layers: the least and the largest number that was read
 
     def __init__(self, like: nn.Linear | nn.Conv2d, reads: Reads) -> None:
@@ -33,7 +36,7 @@ class Int8(nn.Module):
         self.reads, shape, device = reads, like.weight.shape, like.weight.device
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8, device=device))
         self.register_buffer("scale", torch.ones(shape[0], device=device))
-        self.register_buffer("bias", None if like.bias is None else like.bias.detach().clone())
+        self.register_buffer("bias", copied_bias(like))
         if reads == "static":
             self.register_buffer("seen", torch.tensor([0.0, 1.0], device=device))
         self._packed: tuple[tuple[int, int], Tensor] | None = None

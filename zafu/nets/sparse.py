@@ -5,6 +5,7 @@ In memory the matrix is whole, and computes as any other.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ class Sparse(nn.Module):
     Its state is `values` (those that are left, in order) and `mask` (a bit a weight, eight in a
     byte, the first the lowest), beside the bias.
     """
+
+    mask: Tensor
 
     def __init__(self, like: nn.Linear | nn.Conv2d, count: int) -> None:
         super().__init__()
@@ -40,7 +43,8 @@ class Sparse(nn.Module):
         """Where in the flat matrix the values stand."""
         version = self.mask._version
         if self._where is None or self._where[0] != version:
-            self._where = version, unpacked(self.mask, self.values.new_empty(self.shape).numel())
+            with torch.inference_mode(False):  # what is kept must do in training as well
+                self._where = version, unpacked(self.mask, math.prod(self.shape))
         return self._where[1]
 
     def forward(self, x: Tensor) -> Tensor:

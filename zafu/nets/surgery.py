@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def resize(root: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -43,6 +43,17 @@ def measure(module: nn.Module) -> None:
             module.normalized_shape = shape
         case _:
             pass
+
+
+def bias_of(layer: nn.Module) -> Tensor | None:
+    """The bias of a layer that may have been built without one."""
+    return layer._parameters.get("bias")  # pyright: ignore[reportPrivateUsage]
+
+
+def copied_bias(layer: nn.Module) -> Tensor | None:
+    """A copy of its bias, if it has one, which does not learn."""
+    bias = bias_of(layer)
+    return None if bias is None else bias.detach().clone()
 
 
 def drop(root: nn.Module, blocks: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ class Units(NamedTuple):
 
     name: str  # of the place, such as a block's MLP
     what: What
-    count: int
+    many: int
     slices: tuple[Slice, ...]
     readers: tuple[Slice, ...]  # those of the slices by which later layers read the units
     groups: int = 1  # as many must go from each: neighbours that are normalized together

@@ -7,8 +7,9 @@ are averaged instead of read from a class token: Beyer et al., 2022 (arXiv:2205.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +153,7 @@ class ViT(nn.Module):
         writers = [Slice("embed.weight", 0), Slice("embed.bias", 0), Slice("positions", 2)]
         writers += [Slice("token", 2)] if self.token is not None else []
         readers: list[Slice] = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(cast("Iterable[Block]", self.blocks)):
             at, dim = f"blocks.{index}", block.attention.head_dim
             q, k, v = (f"{at}.attention.{name}_proj" for name in "qkv")
             out, up, down = f"{at}.attention.o_proj", f"{at}.up_proj", f"{at}.down_proj"

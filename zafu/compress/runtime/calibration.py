@@ -6,7 +6,7 @@ whitening need; it is gathered sample by sample, so that no activation is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -70,7 +70,7 @@ def matrices(root: nn.Module) -> dict[str, Matrix]:
 
 
 @contextmanager
-def reading(layers: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
+def reading(layers: Iterable[nn.Module], hook: Hook) -> Generator[None]:
     """Let a function see what each of these layers reads, while this is open."""
     with ExitStack() as stack:
         for layer in layers:
@@ -79,7 +79,9 @@ def reading(layers: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
         yield
 
 
-def grams(root: nn.Module, batches: Sequence[Batch], layers: dict[str, Matrix]) -> dict[str, Gram]:
+def grams(
+    root: nn.Module, batches: Sequence[Batch], layers: Mapping[str, Matrix]
+) -> dict[str, Gram]:
     """The Gram matrices of these layers, all of the model as it is."""
     found = {name: Gram() for name in layers}
     names = {id(layer): name for name, layer in layers.items()}
@@ -94,7 +96,7 @@ def grams(root: nn.Module, batches: Sequence[Batch], layers: dict[str, Matrix]) 
 
 
 def in_turn(
-    root: nn.Module, batches: Sequence[Batch], layers: dict[str, Matrix]
+    root: nn.Module, batches: Sequence[Batch], layers: Mapping[str, Matrix]
 ) -> Iterator[dict[str, Gram]]:
     """Gram matrices of some layers at a time, from the first to the last that samples reach.
 
@@ -121,7 +123,7 @@ def in_turn(
         yield grams(root, batches, last)
 
 
-def _below(layers: dict[str, Matrix], prefix: str) -> dict[str, Matrix]:
+def _below(layers: Mapping[str, Matrix], prefix: str) -> dict[str, Matrix]:
     return {name: layer for name, layer in layers.items() if name.startswith(prefix)}
 
 
@@ -130,7 +132,7 @@ def _leaves(root: Deep, name: str) -> bool:
 
 
 def _of_block(
-    block: nn.Module, calls: Sequence[tuple[Any, ...]], layers: dict[str, Matrix]
+    block: nn.Module, calls: Sequence[tuple[Any, ...]], layers: Mapping[str, Matrix]
 ) -> dict[str, Gram]:
     found = {name: Gram() for name in layers}
     names = {id(layer): name for name, layer in layers.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ def _without(work: Work, blocks: dict[str, nn.Module], gone: list[str]) -> float
 
 
 @contextmanager
-def _passing(blocks: Iterable[nn.Module]) -> Iterator[None]:
+def _passing(blocks: Iterable[nn.Module]) -> Generator[None]:
     def same(_: nn.Module, args: tuple[Any, ...], __: Any) -> Any:
         return args[0]
 

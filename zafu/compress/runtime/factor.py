@@ -16,7 +16,7 @@ from zafu.edits.low_rank import LowRank as Edited
 from zafu.errors import Refused
 from zafu.nets import factored
 from zafu.nets.factored import FactoredConv, FactoredLinear
-from zafu.nets.surgery import put
+from zafu.nets.surgery import bias_of, put
 
 if TYPE_CHECKING:
     from zafu.compress.low_rank import LowRank
@@ -128,8 +128,8 @@ def split(layer: nn.Linear, found: Spectrum, rank: int) -> FactoredLinear:
     with torch.no_grad():
         made.up.weight.copy_(found.left[:, :rank] * root)
         made.down.weight.copy_(root[:, None] * found.right[:rank])
-        if layer.bias is not None:
-            made.up.bias.copy_(layer.bias)
+        if (bias := bias_of(layer)) is not None:
+            made.up.bias.copy_(bias)
     return made.eval()
 
 
@@ -157,6 +157,6 @@ def tucker(layer: nn.Conv2d, keep: float) -> FactoredConv | None:
         made.down.weight.copy_(by_input.T[:, :, None, None])
         made.core.weight.copy_(core)
         made.up.weight.copy_(by_output[:, :, None, None])
-        if layer.bias is not None and made.up.bias is not None:
-            made.up.bias.copy_(layer.bias)
+        if (bias := bias_of(layer)) is not None and made.up.bias is not None:
+            made.up.bias.copy_(bias)
     return made.eval()

@@ -38,8 +38,8 @@ def to_int8(spec: Int8, work: Work) -> Iterable[Edit]:
     for name, layer in layers.items():
         made = int8.blank(layer, spec.reads)
         made.take(layer.weight)
-        if name in ranges:
-            made.seen.copy_(ranges[name])  # pyright: ignore[reportAttributeAccessIssue]
+        if name in ranges and isinstance(made, int8.Int8):
+            made.seen.copy_(ranges[name])
         put(work.model, name, made.eval())
     work.note(f"int8: {len(layers)} layers")
     return (Edited8(layers=tuple(layers), reads=spec.reads),)
@@ -59,10 +59,10 @@ def to_int4(spec: Int4, work: Work) -> Iterable[Edit]:
         found = f"{name} reads {every[name].in_features}"
         work.note(f"int4: {found}, no multiple of {spec.group}: it stays as it is")
     linear = {name: layer for name, layer in matrices(work.model).items() if name in able}
-    turns = in_turn(work.model, work.batches, linear) if spec.compensate else iter([linear])
-    for seen in turns:
-        for name in seen:
-            gram = seen[name].mean if spec.compensate else None  # pyright: ignore
+    blind = iter([dict.fromkeys(linear)])
+    for seen in in_turn(work.model, work.batches, linear) if spec.compensate else blind:
+        for name, found in seen.items():
+            gram = found.mean if found else None
             made = int4.Int4Linear(able[name], spec.group)
             rounded(made, matrix(able[name]), gram)
             put(work.model, name, made.eval())

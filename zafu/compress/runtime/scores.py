@@ -21,7 +21,7 @@ from zafu.nets.units import Slice, Units
 
 def taylor(work: Work, places: Sequence[Units]) -> list[Tensor]:
     """By place, `(units,)`."""
-    found = [torch.zeros(units.count, dtype=torch.float64) for units in places]
+    found = [torch.zeros(units.many, dtype=torch.float64) for units in places]
     for batch in work.batches:
         work.model.zero_grad(set_to_none=True)
         (work.loss(work.model, batch) / len(batch.targets)).backward()
@@ -51,10 +51,10 @@ def activation(work: Work, places: Sequence[Units]) -> list[Tensor]:
             work.model(*batch.inputs)
     found = list[Tensor]()
     for units in places:
-        total = torch.zeros(units.count, dtype=torch.float64)
+        total = torch.zeros(units.many, dtype=torch.float64)
         for of in units.readers:
             weight = _by_unit(work.model.get_parameter(of.parameter).detach().double(), of)
-            read = sizes[id(layers[of.parameter])].unflatten(0, (units.count, -1)).sum(1)
+            read = sizes[id(layers[of.parameter])].unflatten(0, (units.many, -1)).sum(1)
             total += (read * weight.square().sum(1)).sqrt()
         found.append(total)
     return found
@@ -70,7 +70,7 @@ def magnitude(work: Work, places: Sequence[Units]) -> list[Tensor]:
                 .sum(1)
                 for of in units.slices
             ),
-            start=torch.zeros(units.count, dtype=torch.float64),
+            start=torch.zeros(units.many, dtype=torch.float64),
         )
         for units in places
     ]
@@ -79,7 +79,7 @@ def magnitude(work: Work, places: Sequence[Units]) -> list[Tensor]:
 def drawn(work: Work, places: Sequence[Units]) -> list[Tensor]:
     """By place, `(units,)`: random numbers of the seed, to compare with."""
     random = torch.Generator().manual_seed(work.seed)
-    return [torch.rand(units.count, generator=random, dtype=torch.float64) for units in places]
+    return [torch.rand(units.many, generator=random, dtype=torch.float64) for units in places]
 
 
 SCORES: dict[str, Callable[[Work, Sequence[Units]], list[Tensor]]] = {

@@ -39,8 +39,8 @@ def prune(spec: Prune, work: Work) -> Iterable[Edit]:
     for units, left in zip(places, kept, strict=True):
         keep(work.model, units, left)
     changed = {n: s for n, s in _shapes(work.model).items() if s != before[n]}
-    gone = sum(units.count - len(left) for units, left in zip(places, kept, strict=True))
-    work.note(f"prune: {gone} of {sum(units.count for units in places)} units went")
+    gone = sum(units.many - len(left) for units, left in zip(places, kept, strict=True))
+    work.note(f"prune: {gone} of {sum(units.many for units in places)} units went")
     return (Shapes(shapes=changed),) if changed else ()
 
 
@@ -74,23 +74,23 @@ def _shares(
     weights = [_weights(root, units) for units in places]
     gain = torch.cat([score / w for score, w in zip(scores, weights, strict=True)])
     cost = torch.cat(
-        [torch.full((units.count,), w) for units, w in zip(places, weights, strict=True)]
+        [torch.full((units.many,), w) for units, w in zip(places, weights, strict=True)]
     )
     order = gain.argsort()
     gone = cost[order].cumsum(0) <= amount * float(cost.sum())
     stays = torch.ones(len(gain), dtype=torch.bool)
     stays[order[gone]] = False
-    return [float(own.double().mean()) for own in stays.split([u.count for u in places])]
+    return [float(own.double().mean()) for own in stays.split([u.many for u in places])]
 
 
 def _weights(root: nn.Module, units: Units) -> float:
     """Numbers that go with one unit."""
-    return sum(root.get_parameter(of.parameter).numel() / units.count for of in units.slices)
+    return sum(root.get_parameter(of.parameter).numel() / units.many for of in units.slices)
 
 
 def _count(units: Units, share: float, multiple: int) -> int:
     """How many of the units stay in each of their groups: one at least."""
-    per = units.count // units.groups
+    per = units.many // units.groups
     step = math.lcm(multiple, units.groups) // units.groups
     wanted = share * per
     if wanted >= step:
@@ -99,7 +99,7 @@ def _count(units: Units, share: float, multiple: int) -> int:
 
 
 def _best(units: Units, scores: Tensor, count: int) -> Tensor:
-    per = units.count // units.groups
+    per = units.many // units.groups
     top = scores.view(units.groups, per).topk(count, dim=1).indices.sort(1).values
     return (top + torch.arange(units.groups)[:, None] * per).flatten()
 
@@ -109,7 +109,7 @@ def _repair(work: Work, places: Sequence[Units], kept: Sequence[Tensor]) -> None
     wanted = [
         (of, left)
         for units, left in zip(places, kept, strict=True)
-        if len(left) < units.count
+        if len(left) < units.many
         for of in units.readers
     ]
     layers = matrices(work.model)
