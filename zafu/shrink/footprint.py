@@ -41,7 +41,8 @@ def disk(folder: Path) -> int:
 def memory(folder: Path, inputs: tuple[Tensor, ...]) -> dict[str, int]:
     """Bytes by which a fresh process grows: `weights` once loaded, `peak` while it answers."""
     shapes = [
-        [str(x.dtype).removeprefix("torch."), list(x.shape[1:]), int(x.max())] for x in inputs
+        [str(x.dtype).removeprefix("torch."), list(x.shape[1:]), int(x.max()) if x.numel() else 0]
+        for x in inputs
     ]
     command = [sys.executable, "-m", "zafu.shrink.footprint", str(folder), json.dumps(shapes)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
