@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zafu import artifact
 from zafu.artifact import MODEL
+from zafu.errors import ZafuError
 from zafu.latency import Cost, costs, median
 from zafu.measure import Measurement
 from zafu.nets.decoder import Decoder
@@ -45,7 +46,10 @@ def memory(folder: Path, inputs: tuple[Tensor, ...]) -> dict[str, int]:
         for x in inputs
     ]
     command = [sys.executable, "-m", "zafu.shrink.footprint", str(folder), json.dumps(shapes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ZafuError(f"{folder}: its memory could not be measured ({done.returncode}): {last}")
     return json.loads(done.stdout)
 
 
