@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
@@ -33,7 +33,7 @@ class Aware(Compression):
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """There must be weights that can learn."""
-        return fixed(tuple(before), "aware")
+        return whole(tuple(before), "aware")
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The layers that see themselves rounded."""

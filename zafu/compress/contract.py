@@ -47,7 +47,7 @@ class Compression(Family):
 
     def after(self, before: Sequence[Compression]) -> Iterable[Fault]:
         """Faults of a chain in which this follows those links."""
-        return ()
+        return unmerged(before, self.kind)
 
 
 def fixed(before: Sequence[Compression], does: str) -> Iterable[Fault]:
@@ -55,3 +55,24 @@ def fixed(before: Sequence[Compression], does: str) -> Iterable[Fault]:
     for link in before:
         if link.fixes:
             yield Fault("", f"{does} before {link.kind}, which fixes the weights", "it behind")
+
+
+def unmerged(before: Sequence[Compression], does: str) -> Iterable[Fault]:
+    """A fault where a link reads matrices to which adapters have not yet been added."""
+    kinds = [link.kind for link in before if link.kind in ("lora", "merge")]
+    if kinds[-1:] == ["lora"]:
+        yield Fault("", f"merge before {does}, which would lose the adapters", "lora")
+
+
+def roundable(before: Sequence[Compression], does: str) -> Iterable[Fault]:
+    """Faults where a link makes integers of matrices: they are not whole, or narrow already."""
+    yield from unmerged(before, does)
+    for link in before:
+        if link.kind in ("bf16", "fp16"):
+            yield Fault("", f"weights of 32 bits before {does}", link.kind)
+
+
+def whole(before: Sequence[Compression], does: str) -> Iterable[Fault]:
+    """Faults where a link changes matrices: they are fixed, or not whole."""
+    yield from fixed(before, does)
+    yield from unmerged(before, does)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.edits.half import Half as Edited
 from zafu.errors import Fault
@@ -17,7 +17,7 @@ class _Half(Compression):
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """It casts what is there; integers have scales of their own."""
-        return fixed(tuple(before), self.kind)
+        return whole(tuple(before), self.kind)
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The type."""

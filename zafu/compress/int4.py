@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work
+from zafu.compress.contract import Compression, Work, roundable
 from zafu.edits.contract import Edit
 from zafu.edits.int4 import GROUPS
 from zafu.errors import Fault
@@ -35,6 +35,10 @@ class Int4(Compression):
         """The kernel knows some sizes."""
         if self.group not in GROUPS:
             yield Fault("group", f"one of {', '.join(map(str, GROUPS))}", str(self.group))
+
+    def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
+        """There must be matrices of floats."""
+        return roundable(tuple(before), self.kind)
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The layers that are rounded."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work
+from zafu.compress.contract import Compression, Work, roundable
 from zafu.edits.contract import Edit
+from zafu.errors import Fault
 
 
 @final
@@ -27,6 +28,10 @@ class Int8(Compression):
     """Patterns of names of the layers that are rounded."""
     skip: tuple[str, ...] = ()
     """Patterns of names of those that are not."""
+
+    def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
+        """There must be matrices of floats."""
+        return roundable(tuple(before), self.kind)
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The layers that are rounded."""

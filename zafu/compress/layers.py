@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
@@ -27,7 +27,7 @@ class Layers(Compression):
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """It changes the model's form."""
-        return fixed(tuple(before), "layers")
+        return whole(tuple(before), "layers")
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The blocks that are gone."""

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.adapters import Adapters, Merged
 from zafu.edits.contract import Edit
 from zafu.errors import Fault, Refused
@@ -35,11 +35,7 @@ class LoRA(Compression):
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """Once at a time; weights must be floats."""
-        before = tuple(before)
-        kinds = [link.kind for link in before if link.kind in ("lora", "merge")]
-        if kinds and kinds[-1] == "lora":
-            yield Fault("", "merge before other adapters", "lora")
-        yield from fixed(before, "lora")
+        return whole(tuple(before), "lora")
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The layers with adapters."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
@@ -38,7 +38,7 @@ class LowRank(Compression):
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """It changes weights; what is factored once is not factored again."""
-        return fixed(tuple(before), "low-rank")
+        return whole(tuple(before), "low-rank")
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The ranks of the layers that were worth it."""

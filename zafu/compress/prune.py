@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 from zafu.nets.units import What
@@ -44,8 +44,12 @@ class Prune(Compression):
             yield Fault("what", "one kind of units at least", "none")
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
-        """It changes weights."""
-        return fixed(tuple(before), "prune")
+        """It changes weights, of layers that have their matrices as such."""
+        before = tuple(before)
+        yield from whole(before, "prune")
+        for link in before:
+            if link.kind in ("sparsify", "low-rank"):
+                yield Fault("", f"prune before {link.kind}, behind which matrices are parts", "it")
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The shapes that are left."""

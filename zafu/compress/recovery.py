@@ -74,7 +74,7 @@ class Tune(Recovery):
 
     def changes(self, fit: dict[str, Any], start: str, first: str) -> dict[str, Any]:
         """Budget, learning rate, start."""
-        return self.trained(fit, start)
+        return self.trained(fit, start) | {"distil": None}
 
 
 @final

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, fixed
+from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
@@ -48,7 +48,7 @@ class Sparsify(Compression):
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """It changes weights."""
-        return fixed(tuple(before), "sparsify")
+        return whole(tuple(before), "sparsify")
 
     def apply(self, work: Work) -> Iterable[Edit]:
         """The layers that are sparse."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from zafu.compress.contract import Compression
+from zafu.edits.contract import Edit
 from zafu.errors import Fault, RecipeError
 from zafu.source import parse_yaml, scalar
 from zafu.spec import Spec
@@ -59,10 +61,11 @@ def _parsed(value: object) -> Compression:
         raise RecipeError(inner) from None
 
 
-def out_of_order(links: list[Compression]) -> list[Fault]:
-    """The faults of links that cannot follow those before them."""
+def out_of_order(links: Sequence[Compression], edits: Iterable[Edit] = ()) -> list[Fault]:
+    """The faults of links that cannot follow those before them, on a model with these edits."""
+    before = [Compression.kinds()[edit.link]() for edit in edits]
     return [
         replace(fault, path=f"link {index + 1} ({one.kind})")
         for index, one in enumerate(links)
-        for fault in one.after(links[:index])
+        for fault in one.after([*before, *links[:index]])
     ]

@@ -24,6 +24,11 @@ class Adapters(Edit):
     alpha: float
     """What they add is multiplied by alpha / rank."""
 
+    @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return "lora"
+
     def check(self) -> Iterable[Fault]:
         """A rank is positive."""
         if self.rank < 1:
@@ -41,6 +46,11 @@ class Merged(Edit):
     """What adapters have learned is a part of the matrices, and they are gone."""
 
     kind: Literal["merged"] = "merged"
+
+    @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return "merge"
 
     def apply(self, root: nn.Module) -> None:
         """Plain layers, all of which learn."""

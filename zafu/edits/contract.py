@@ -27,6 +27,11 @@ class Edit(Family):
         """Give a module this form, in place; KeyError or AttributeError for a layer it has not."""
 
     @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return self.kind
+
+    @property
     def trains(self) -> bool:
         """Whether the changed layers can learn."""
         return True

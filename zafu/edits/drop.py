@@ -20,6 +20,11 @@ class Drop(Edit):
     blocks: tuple[str, ...]
     """Names of the blocks, such as `model.layers.3`, as they were before any of them went."""
 
+    @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return "layers"
+
     def check(self) -> Iterable[Fault]:
         """Names end with a place in a list."""
         for index, name in enumerate(self.blocks):

@@ -24,6 +24,11 @@ class Fake(Edit):
     group: int = 0
     """Weights in a row that share their levels; 0: the whole row."""
 
+    @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return "aware"
+
     def check(self) -> Iterable[Fault]:
         """Groups are not negative."""
         if self.group < 0:

@@ -19,6 +19,11 @@ class Half(Edit):
     """Which type."""
 
     @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return self.dtype
+
+    @property
     def trains(self) -> bool:
         """Steps would be lost in rounding."""
         return False

@@ -20,6 +20,11 @@ class Shapes(Edit):
     shapes: dict[str, tuple[int, ...]]
     """The shape of each parameter that changed, by name."""
 
+    @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return "prune"
+
     def check(self) -> Iterable[Fault]:
         """Sizes are positive."""
         for name, shape in self.shapes.items():

@@ -20,6 +20,11 @@ class Sparse(Edit):
     counts: dict[str, int]
     """By layer, how many weights are not 0, >= 0."""
 
+    @property
+    def link(self) -> str:
+        """The kind of the compression that leaves it."""
+        return "sparsify"
+
     def check(self) -> Iterable[Fault]:
         """Counts are not negative."""
         for name, count in self.counts.items():

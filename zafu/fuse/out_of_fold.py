@@ -20,7 +20,8 @@ from zafu.data import pool
 from zafu.errors import Damaged, Refused
 from zafu.fuse import crossvals
 from zafu.fuse.crossvals import Folds
-from zafu.fuse.members import Member, judging, prepared_by
+from zafu.fuse.members import Member, prepared_by
+from zafu.judge import judging
 from zafu.signals import Stop
 from zafu.spec import digest_of
 from zafu.task import Classification

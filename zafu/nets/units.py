@@ -39,7 +39,7 @@ class Units(NamedTuple):
 
 @runtime_checkable
 class Prunable(Protocol):
-    """A net that knows its units; others are looked through by torch-pruning."""
+    """A net that knows its units; others are refused."""
 
     def units(self) -> list[Units]:
         """All units that can go, in the order of the forward pass."""

@@ -12,10 +12,12 @@ from zafu import artifact
 from zafu.artifact import read_json, write_json
 from zafu.build import load_model
 from zafu.compress.contract import Compression
-from zafu.errors import DataError, Interrupted
+from zafu.compress.words import out_of_order
+from zafu.errors import DataError, Interrupted, RecipeError
 from zafu.evaluation.against import compared
 from zafu.judge import judging
 from zafu.measure import Measurement
+from zafu.models.compressed import Compressed
 from zafu.pipeline import Event
 from zafu.report.page import write as write_report
 from zafu.run import Run, prepared
@@ -43,6 +45,9 @@ def compress(
     `folder` is a finished run. Raises what `links.made` raises.
     """
     source = Run.open(folder)
+    model = source.recipe.model
+    if faults := out_of_order(links, model.edits if isinstance(model, Compressed) else ()):
+        raise RecipeError(faults)
     place = Place(source, _data(source), runs or source.folder.parent)
     last = folder_of(place, links)
     if (last / NAME).is_file():

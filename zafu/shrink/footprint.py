@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zafu import artifact
 from zafu.artifact import MODEL
+from zafu.errors import ZafuError
 from zafu.latency import Cost, costs, median
 from zafu.measure import Measurement
 from zafu.nets.decoder import Decoder
@@ -41,10 +42,14 @@ def disk(folder: Path) -> int:
 def memory(folder: Path, inputs: tuple[Tensor, ...]) -> dict[str, int]:
     """Bytes by which a fresh process grows: `weights` once loaded, `peak` while it answers."""
     shapes = [
-        [str(x.dtype).removeprefix("torch."), list(x.shape[1:]), int(x.max())] for x in inputs
+        [str(x.dtype).removeprefix("torch."), list(x.shape[1:]), int(x.max()) if x.numel() else 0]
+        for x in inputs
     ]
     command = [sys.executable, "-m", "zafu.shrink.footprint", str(folder), json.dumps(shapes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ZafuError(f"{folder}: its memory could not be measured ({done.returncode}): {last}")
     return json.loads(done.stdout)
 
 

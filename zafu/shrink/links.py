@@ -66,11 +66,11 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
     Raises Refused, naming the layer, where a model cannot be changed so, Interrupted after a
     signal.
     """
-    parent = folder_of(place, links[:-1]) if len(links) > 1 else place.source.folder
+    parent = (folder_of(place, links[:-1]) if len(links) > 1 else place.source.folder).resolve()
     folder, link = folder_of(place, links), links[-1]
     recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
     if isinstance(link, Recovery):
-        first = artifact.model_folder(place.source.folder)
+        first = artifact.model_folder(place.source.folder.resolve())
         fit = link.changes(recipe.dump()["fit"], str(artifact.model_folder(parent)), str(first))
         yield from events(Run(folder, Recipe.parse(recipe.dump() | {"fit": fit})))
         return

@@ -34,9 +34,10 @@ class Spectrum(NamedTuple):
 
 def factor(spec: LowRank, work: Work) -> Iterable[Edit]:
     """Put factored layers in place; their ranks."""
-    able = chosen(work.model, spec.layers, spec.skip)
+    thin = tuple(f"{name}.*" for name, layer in work.model.named_modules() if _factored(layer))
+    able = chosen(work.model, spec.layers, (*spec.skip, *thin))
     if not able:
-        raise Refused("low-rank: no linear layer or convolution of these names")
+        raise Refused("low-rank: no whole linear layer or convolution of these names")
     if spec.keep == 1:
         return ()
     linear = {name: layer for name, layer in able.items() if isinstance(layer, nn.Linear)}
@@ -55,6 +56,10 @@ def factor(spec: LowRank, work: Work) -> Iterable[Edit]:
             ranks[name] = (found.core.in_channels, found.core.out_channels)
     work.note(f"low-rank: {len(ranks)} of {len(able)} layers are factored")
     return (Edited(ranks=ranks),) if ranks else ()
+
+
+def _factored(layer: nn.Module) -> bool:
+    return isinstance(layer, (FactoredLinear, FactoredConv))
 
 
 def chosen(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[str, Matrix]:

@@ -18,6 +18,7 @@ from zafu.edits.int4 import Int4 as Edited4
 from zafu.edits.int8 import Int8 as Edited8
 from zafu.errors import Refused
 from zafu.nets import int4, int8
+from zafu.nets.sparse import Sparse
 from zafu.nets.surgery import put
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def to_int8(spec: Int8, work: Work) -> Iterable[Edit]:
         if name in ranges and isinstance(made, int8.Int8):
             made.seen.copy_(ranges[name])
         put(work.model, name, made.eval())
-    work.note(f"int8: {len(layers)} layers")
+    work.note(f"int8: {len(layers)} layers{_passed_over(work.model)}")
     return (Edited8(layers=tuple(layers), reads=spec.reads),)
 
 
@@ -66,7 +67,7 @@ def to_int4(spec: Int4, work: Work) -> Iterable[Edit]:
             made = int4.Int4Linear(able[name], spec.group)
             rounded(made, matrix(able[name]), gram)
             put(work.model, name, made.eval())
-    work.note(f"int4: {len(able)} layers, groups of {spec.group}")
+    work.note(f"int4: {len(able)} layers, groups of {spec.group}{_passed_over(work.model)}")
     return (Edited4(layers=tuple(able), group=spec.group),)
 
 
@@ -141,6 +142,12 @@ def _named(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[
         and any(fnmatchcase(name, pattern) for pattern in layers)
         and not any(fnmatchcase(name, pattern) for pattern in skip)
     }
+
+
+def _passed_over(root: nn.Module) -> str:
+    """What a note says of sparse layers, whose values stay floats."""
+    count = sum(isinstance(layer, Sparse) for layer in root.modules())
+    return f"; {count} sparse layers stay as they are" if count else ""
 
 
 def _ranges(
