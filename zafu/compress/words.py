@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from zafu.compress.contract import Compression
@@ -59,10 +61,27 @@ def _parsed(value: object) -> Compression:
         raise RecipeError(inner) from None
 
 
-def out_of_order(links: list[Compression]) -> list[Fault]:
+def out_of_order(links: Sequence[Compression]) -> list[Fault]:
     """The faults of links that cannot follow those before them."""
     return [
         replace(fault, path=f"link {index + 1} ({one.kind})")
         for index, one in enumerate(links)
         for fault in one.after(links[:index])
     ]
+
+
+def written(links: Iterable[Compression]) -> str:
+    """A chain as `chain` reads it, by what differs from the defaults."""
+    return " > ".join(map(_written, links))
+
+
+def _written(one: Compression) -> str:
+    plain, defaults = one.dump(), type(one)(kind=one.kind).dump()
+    given = {name: value for name, value in plain.items() if value != defaults[name]}
+    first = one.short[:1]
+    if not given:
+        return one.kind
+    if tuple(given) == first and isinstance(given[first[0]], (int, float, str)):
+        value = given[first[0]]
+        return f"{one.kind}:{value:g}" if isinstance(value, float) else f"{one.kind}:{value}"
+    return json.dumps({"kind": one.kind, **given}, ensure_ascii=False)

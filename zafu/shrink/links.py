@@ -28,7 +28,7 @@ from zafu.judge import gathered, judged_answers, judging, scored, unless_stopped
 from zafu.layout import Layout
 from zafu.loading.order import Order
 from zafu.models.compressed import edited
-from zafu.pipeline import Event, events, whole
+from zafu.pipeline import Event, Finished, events, whole
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
@@ -68,11 +68,13 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
     """
     parent = folder_of(place, links[:-1]) if len(links) > 1 else place.source.folder
     folder, link = folder_of(place, links), links[-1]
-    recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
     if isinstance(link, Recovery):
+        recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
         first = artifact.model_folder(place.source.folder)
         fit = link.changes(recipe.dump()["fit"], str(artifact.model_folder(parent)), str(first))
-        yield from events(Run(folder, Recipe.parse(recipe.dump() | {"fit": fit})))
+        own = Recipe.parse(recipe.dump() | {"fit": fit, "compress": []})
+        # its end is that of a link: the whole chain has one table
+        yield from (event for event in events(Run(folder, own)) if type(event) is not Finished)
         return
     if not (folder / artifact.CARD).is_file():
         with stoppable() as stop:
@@ -87,7 +89,8 @@ def _reshaped(
     edits = tuple(link.apply(work(recipe, module, place.data, link.samples, notes.append)))
     yield from map(Note, notes)
     unstopped(stop)
-    smaller = recipe.model_copy(update={"model": edited(recipe.model, edits), "layout": Layout()})
+    update = {"model": edited(recipe.model, edits), "layout": Layout(), "compress": ()}
+    smaller = recipe.model_copy(update=update)
 
     def write(part: Path) -> None:
         fitted = calibrated(smaller, module, place.data, stop)
