@@ -51,6 +51,7 @@ class Folder:
     judged: dict[str, Any]  # evaluation.json
     card: dict[str, Any]
     fusion: dict[str, Any]  # of which members it was made, if of any
+    compression: dict[str, Any]  # what of it was made smaller, and of which others it was chosen
     samples: list[dict[str, Any]]
     costs: dict[str, Any]  # of the layout, where there was more than one process
     slow: list[tuple[float, dict[str, Any]]]  # after which step which process was behind the others
@@ -77,6 +78,7 @@ def read(run: Path) -> Folder:
         judged=mapping(_json(run / "evaluation.json", faults)),
         card=mapping(_json(run / "model" / "card.json", faults)),
         fusion=mapping(_json(run / "fusion.json", faults)),
+        compression=mapping(_json(run / "compression.json", faults)),
         samples=mappings(_json(run / "samples.json", faults)),
         costs=mapping(_json(run / "costs.json", faults)),
         slow=[(row["step"], there) for row in rows for there in mappings(row.get("slow"))],

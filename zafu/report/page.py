@@ -13,7 +13,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from zafu.artifact import write_text
-from zafu.report import cards, fusion, layout, learning, parts, reliability, results, trades
+from zafu.report import (
+    cards,
+    compression,
+    fusion,
+    layout,
+    learning,
+    parts,
+    reliability,
+    results,
+    trades,
+)
 from zafu.report.element import Child, Element, h, render
 from zafu.report.folder import Folder, read, words
 
@@ -36,6 +46,7 @@ def page(folder: Folder) -> str:
         results.header(folder),
         results.results(folder),
         fusion.fusion(folder),
+        compression.compression(folder),
         learning.learning(folder),
         cards.samples(folder),
         parts.parts(folder),

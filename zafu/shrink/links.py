@@ -22,7 +22,7 @@ from zafu.build import load_model
 from zafu.compress.contract import Compression, Work
 from zafu.compress.recovery import Recovery
 from zafu.data.contract import Split
-from zafu.errors import Interrupted
+from zafu.errors import DataError, Interrupted
 from zafu.evaluation import calibration
 from zafu.judge import gathered, judged_answers, judging, scored, unless_stopped
 from zafu.layout import Layout
@@ -32,7 +32,7 @@ from zafu.pipeline import Event, Finished, events, whole
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
-from zafu.run import Run
+from zafu.run import Run, prepared
 from zafu.session import Note
 from zafu.signals import Stop, stoppable
 from zafu.spec import digest_of
@@ -48,10 +48,26 @@ class Place(NamedTuple):
     runs: Path
 
 
+def placed(folder: Path, runs: Path | None) -> Place:
+    """Where chains that begin with a finished run work; raises Refused, DataError."""
+    source = Run.open(folder)
+    model = artifact.model_folder(folder)
+    was, data = artifact.card(model).get("data"), prepared(source.recipe, folder.parent)
+    if was and data.name != was:
+        text = f"expected the data that the model was trained on, {was}, found {data.name}"
+        raise DataError(f"{data}: {text}: files, packages or zafu have changed since")
+    return Place(source, data, runs or folder.parent)
+
+
 def digest(source: Path, links: Sequence[Compression]) -> str:
     """Of the model with which a chain begins, and its links."""
+    return digest_of_all(source, [link.dump() for link in links])
+
+
+def digest_of_all(source: Path, asked: Sequence[object]) -> str:
+    """Of a finished run's model, and what is done with it."""
     begin = artifact.card(artifact.model_folder(source))["sha256"]
-    return digest_of([begin, *(link.dump() for link in links)])[:8]
+    return digest_of([begin, *asked])[:8]
 
 
 def folder_of(place: Place, links: Sequence[Compression]) -> Path:
@@ -72,7 +88,8 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
         recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
         first = artifact.model_folder(place.source.folder)
         fit = link.changes(recipe.dump()["fit"], str(artifact.model_folder(parent)), str(first))
-        own = Recipe.parse(recipe.dump() | {"fit": fit, "compress": []})
+        update = {"fit": fit, "compress": [], "layout": Layout().dump()}
+        own = Recipe.parse(recipe.dump() | update)
         # its end is that of a link: the whole chain has one table
         yield from (event for event in events(Run(folder, own)) if type(event) is not Finished)
         return
