@@ -57,8 +57,8 @@ def search(
         for event in try_all(place, tried, until=begun + asked.seconds, stop=stop):
             if isinstance(event, Tried):
                 yield Note(f"{len(event.folders)} models are measured")
-                notes = [*event.notes(), *(() if chains else of.notes)]
-                found = _judged(place, asked, event, stop) | {"notes": notes}
+                found = _judged(place, asked, event, stop)
+                found["notes"] = [*_doubts(found), *event.notes(), *(() if chains else of.notes)]
                 yield Shrunk(_published(place, kept, found, event), found, new=True)
             else:
                 yield event
@@ -117,6 +117,15 @@ def _rows(
         head = {"name": name, "folder": str(folder), "validation": said[name], "memory": used}
         rows[name] = head | costs[name].dump()
     return rows
+
+
+def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a user must not miss of the pick."""
+    before, row = found["rows"][0], next(row for row in found["rows"] if row["pick"])
+    if found["target"] == "latency" and row is not before:
+        own, first = (r["decoding"] or r["cost"]["latency"]["1"] for r in (row, before))
+        if own["high"] >= first["low"]:
+            yield "the intervals of its time and of that before meet: it may be no faster"
 
 
 def _tested(place: Place, folders: Mapping[str, Path], stop: Stop) -> dict[str, dict[str, Any]]:

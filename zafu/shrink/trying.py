@@ -32,7 +32,11 @@ class Tried:
 
     def notes(self) -> list[str]:
         """Why chains are not there."""
-        return [f"left out: {written(links)}: {why}" for links, why in self.refused.items()]
+        found = [f"left out: {written(links)}: {why}" for links, why in self.refused.items()]
+        if self.left:
+            text = "not begun for lack of time; the same command again begins them"
+            found.append(f"{text}: {'; '.join(self.left)}")
+        return found
 
 
 def try_all(
