@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from zafu.compress.bank import RECOVER, TARGETS, Asked
+from zafu.compress.bank import RECOVER, TARGETS, Asked, Target
 from zafu.errors import Fault, RecipeError
 
 EXAMPLE = """\
@@ -73,17 +73,20 @@ def _asked(arguments: argparse.Namespace) -> Asked | None:
             for name, value in given.items()
             if value is not None
         ]
-        _refuse(faults)
+        if faults:
+            raise RecipeError(faults)
         return None
     within = share(arguments.within, faults)
-    if arguments.target is None:
+    target: Target | None = arguments.target
+    if target is None:
         expected = f"one of {', '.join(TARGETS)}"
         faults.append(Fault("", expected, "nothing", "--target", "what is to be small"))
     recover = arguments.recover or RECOVER
     faults += budget_faults(recover, "--recover")
     limit = seconds(arguments.budget, faults)
-    _refuse(faults)
-    return Asked(within, arguments.target, recover, limit or math.inf)
+    if faults or target is None:
+        raise RecipeError(faults)
+    return Asked(within, target, recover, limit or math.inf)
 
 
 def share(text: str | None, faults: list[Fault]) -> float:
@@ -106,8 +109,3 @@ def budget_faults(budget: str, option: str) -> list[Fault]:
     except RecipeError as error:
         return [replace(fault, path="", where=option) for fault in error.faults]
     return []
-
-
-def _refuse(faults: list[Fault]) -> None:
-    if faults:
-        raise RecipeError(faults)

@@ -134,16 +134,22 @@ def _drawn(found: dict[str, Any], rows: list[dict[str, Any]]) -> Element | None:
         inside.append(h(kind, {**place, "r": 5.0 if strong else 3.4}, title))
     unit = f"{label(metric)}, %" if factor == 100 else label(metric)
     said = f"{label(metric)} against {AXES.get(target, target)}"
-    key = "large: the pick; full: no other is better in both; hollow: the others"
-    caption = h("figcaption", h("strong", said), h("span", key if "pick" in found else ""))
-    return h("figure.loss", caption, plane(said, frame, inside, across=AXES[target], down=unit))
+    key = ["large: the pick; full: no other is better in both; hollow: the others"]
+    out = sum(not y.low <= value <= y.high for _, value, _ in points)
+    keys = [*(key if "pick" in found else []), *([f"{out} far worse are not drawn"] if out else [])]
+    caption = h("figcaption", h("strong", said), h("span", "; ".join(keys)))
+    return h(
+        "figure.loss",
+        caption,
+        plane(said, frame, inside, across=AXES.get(target, target), down=unit),
+    )
 
 
 def _table(found: dict[str, Any], rows: list[dict[str, Any]]) -> Element:
     metric, search = words(found.get("metric")), found.get("question") == "search"
     spoken = any(row.get("decoding") for row in rows)
     heads = ["Model", label(metric).capitalize(), "Less before", "Bytes", "Memory"]
-    heads += ["1 sample", "32 samples", *(["A token"] if spoken else [])]
+    heads += ["1 sample", *([] if search else ["32 samples"]), *(["A token"] if spoken else [])]
     heads += ["On test", "Less before"] if search else []
     body = [_row(metric, row, search=search, spoken=spoken) for row in rows]
     caption = "Paired difference to the model before with its 95 % interval; median times"
@@ -164,7 +170,7 @@ def _row(metric: str, row: dict[str, Any], *, search: bool, spoken: bool) -> lis
         str(Bytes(int(size))) if math.isfinite(size) else "–",
         str(Bytes(int(peak))) if math.isfinite(peak) else "",
         _time(latency.get("1")),
-        _time(latency.get("32")),
+        *([] if search else [_time(latency.get("32"))]),
         *([_time(row.get("decoding"))] if spoken else []),
     ]
     if search:
