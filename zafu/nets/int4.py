@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 FEW = 32  # rows up to which the kernel is faster than widening the weights
+OUTPUTS = 16  # of which the kernel wants a multiple
 
 
 class Int4Linear(nn.Module):
@@ -63,7 +64,8 @@ class Int4Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(..., inputs)` to `(..., outputs)`."""
         rows = x.reshape(-1, self.in_features).bfloat16()
-        if x.device.type == "cpu" and len(rows) <= FEW:
+        able = x.device.type == "cpu" and not self.out_features % OUTPUTS
+        if able and len(rows) <= FEW:
             weight, grids = self._kernel()
             found = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, weight, self.group, grids)
         else:
