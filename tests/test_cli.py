@@ -223,7 +223,15 @@ def test_the_schema_is_printed_and_describes_the_whole_recipe(
     assert main(["schema"]) == 0
 
     schema = json.loads(capsys.readouterr().out)
-    assert {"task", "data", "model", "fit", "layout", "evaluate", "seed", "plugins"} == set(
-        schema["properties"]
-    )
+    assert {
+        "task",
+        "data",
+        "model",
+        "fit",
+        "layout",
+        "evaluate",
+        "seed",
+        "compress",
+        "plugins",
+    } == set(schema["properties"])
     assert "Muon" in schema["$defs"]

@@ -16,6 +16,8 @@ from pydantic import Field
 from zafu import borrowed
 from zafu import plugins as plugin_files
 from zafu.artifact import MODEL, card, digest_file, model_folder
+from zafu.compress.contract import Compression
+from zafu.compress.field import Chain
 from zafu.data.contract import Data
 from zafu.data.fold import Fold
 from zafu.errors import Damaged, DataError, Fault, RecipeError, Refused
@@ -46,6 +48,8 @@ class Recipe(Spec):
     """How it is judged."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of splits, initial weights, sample order and dropout; 0 to 2^32 - 1."""
+    compress: Chain = ()
+    """What makes the finished model smaller: links, or one line such as prune:0.5 > int8."""
     plugins: tuple[str, ...] = ()
     """Python files with techniques of your own, relative to the recipe."""
 
@@ -96,6 +100,7 @@ class Recipe(Spec):
             settings["fit"]["distil"]["teacher"] = _weights(Path(self.fit.distil.teacher))
         del settings["fit"]["loader"]  # it decides the time, not a byte
         del settings["layout"]  # it decides who computes, not what
+        del settings["compress"]  # it comes after
         return digest_of([settings, code] if code else settings)
 
     @property
@@ -334,6 +339,13 @@ def _windows_fit(task: Task, data: Data, model: Model, layout: Layout) -> Iterat
             yield Fault(path, expected, f"data.context={length}")
 
 
+def _links_follow(compress: tuple[Compression, ...]) -> Iterator[Fault]:
+    """Faults of links that cannot follow those before them."""
+    for index, link in enumerate(compress):
+        for fault in link.after(compress[:index]):
+            yield replace(fault, path=f"compress.{index}.{fault.path}".rstrip("."))
+
+
 def _packages_are_there(
     task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate
 ) -> Iterator[Fault]:
@@ -361,6 +373,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _augmentation_suits,
     _optimizer_transfers,
     _layout_fits,
+    _links_follow,
     _packages_are_there,
 )
 

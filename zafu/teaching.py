@@ -97,7 +97,11 @@ def answered(
         raise Refused("fit.distil.features: expected nets of blocks, whose stream can be compared")
     found = list[Tensor]()
     place = list(model.get_submodule(model.parts().blocks).children())[-1]
-    handle = place.register_forward_hook(lambda _, __, output: found.append(output))
+
+    def see(_: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+        found.append(output)
+
+    handle = place.register_forward_hook(see)
     try:
         return model(*inputs), found[-1] if found else None
     finally:

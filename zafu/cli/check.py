@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from zafu.cli import options
+from zafu.compress.words import written
 from zafu.costs import of_ranks
 from zafu.errors import RecipeError
 from zafu.recipe import Recipe
@@ -45,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  save   beside training, from a copy: {copy} of main memory{here}")
     if recipe.layout.world > 1 and signature:
         _layout(recipe, signature)
+    if recipe.compress:
+        print(f"  then   {written(recipe.compress)}")
     print(f"  run    {run.folder}")
     return 0
 

@@ -16,6 +16,7 @@ EXAMPLE = """\
   zafu compare recipe.yaml --arm none: --arm 'l1: fit.penalties=[l1]' --arm 'x: model.dropout=?'
   zafu compare optimizers recipe.yaml        a ready-made question; `questions` lists them
   zafu compare claims recipe.yaml            the claims of textbooks, one after the other
+  zafu compare compression runs/digits-…     methods that make a model smaller, at equal size
   the same command again goes on where it stopped"""
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -23,7 +24,8 @@ UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 def arguments(parser: argparse.ArgumentParser) -> None:
     """A question or arms, a recipe with overrides, and how carefully to compare."""
     add = parser.add_argument
-    add("words", nargs="*", metavar="[QUESTION] RECIPE path=value", help="see the examples")
+    add("words", nargs="*", metavar="[QUESTION] RECIPE path=value",
+        help="see the examples; of compression, a finished run")  # fmt: skip
     add("--vary", action="append", default=[], metavar="PATH=A,B,…",
         help="an arm for each value; several give the product")  # fmt: skip
     add("--arm", action="append", default=[], metavar="NAME: PATH=VALUE …",
@@ -39,6 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", metavar="N[:M]", help=seeds)
     add("--budget", help="time after which no seeds are added, such as 90s, 20min, 1.5h")
     add("--target", type=float, help="metric for the time to it (default: 99 %% of the best arm)")
+    add("--recover", metavar="BUDGET",
+        help="of compression: training behind each method (default: 2epochs)")  # fmt: skip
     add("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     add("--json", action="store_true", help="print JSON")
     add("--quiet", action="store_true", help="print only the result")
@@ -48,8 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, drawing progress, and print the table and where the page is."""
     from zafu.compare.bank import CLAIMS, QUESTIONS
 
-    names = (*QUESTIONS, "claims")
+    names = (*QUESTIONS, "claims", "compression")
     words: list[str] = arguments.words
+    if words[:1] == ["compression"]:
+        from zafu.cli import compare_compression
+
+        return compare_compression.run(arguments)
+    if arguments.recover is not None:
+        raise Refused("compare: --recover is for zafu compare compression")
     if words == ["questions"]:
         for name, question in QUESTIONS.items():
             print(f"{name:34}{question.says}")

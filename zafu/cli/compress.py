@@ -4,104 +4,108 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from zafu.measure import Measurement
-    from zafu.shrink.chain import Shrunk
+from zafu.compress.bank import RECOVER, TARGETS, Asked, Target
+from zafu.errors import Fault, RecipeError
 
-WIDTH = 140  # of the table, where a terminal is narrower
 EXAMPLE = """\
   zafu compress runs/digits-… --how prune:0.5
   zafu compress runs/digits-… --how "prune:0.5 > distil:2epochs > int8"
   zafu compress runs/python-… --how "{kind: low-rank, keep: 0.8, ranks: uniform}"
+  zafu compress runs/digits-… --within 1% --target size       tries chains, and takes the smallest
+  zafu compress runs/digits-… --within 1% --target latency --budget 20min --recover 3epochs
   zafu list compressions ; zafu list compressions prune"""
+ONLY_SEARCH = ("within", "target", "recover", "budget")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """A run, the chain, where it goes, and the form of the answer."""
-    parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("--how", required=True, metavar="CHAIN", help="links with > between them")
-    parser.add_argument("--runs", type=Path, help="where its folders go (default: beside the run)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    """A run, the chain or what to search for, where it goes, and the form of the answer."""
+    add = parser.add_argument
+    add("run", type=Path, help="folder of a finished run")
+    add("--how", metavar="CHAIN", help="links with > between them")
+    add("--within", metavar="SHARE", help="instead of --how: search for the smallest model whose "
+        "metric is worse by at most this share of its value, such as 1%%")  # fmt: skip
+    add("--target", choices=list(TARGETS), help="what is to be small (with --within)")
+    add("--recover", metavar="BUDGET",
+        help=f"training behind each reshaping, with --within (default: {RECOVER})")  # fmt: skip
+    add("--budget", help="with --within: time after which no chain is begun, such as 90s, 20min")
+    add("--runs", type=Path, help="where its folders go (default: beside the run)")
+    add("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make each link, and print the table."""
+    """Make each link, or search for a chain, and print the table."""
     from zafu.compress.words import chain
 
-    links = chain(arguments.how)
-    from zafu.cli.show import show
-    from zafu.shrink.chain import Shrunk, compress
+    asked = _asked(arguments)
+    links = () if asked else chain(arguments.how)
+    from zafu.cli import show_compression as showing  # torch is loaded when the request is sound
 
-    found: list[Shrunk] = []
+    if asked:
+        from zafu.shrink.search import search
 
-    def passing() -> Any:
-        for event in compress(arguments.run, links, runs=arguments.runs):
-            if isinstance(event, Shrunk):
-                found.append(event)
-            else:
-                yield event
+        events, show = search(arguments.run, asked, runs=arguments.runs), showing.search
+    else:
+        from zafu.shrink.chain import compress
 
-    show(passing(), quiet=arguments.json)
-    (shrunk,) = found
+        events, show = compress(arguments.run, links, runs=arguments.runs), showing.chain
+    shrunk = showing.carried(events, quiet=arguments.json)
     if arguments.json:
         print(json.dumps({"folder": str(shrunk.folder), **shrunk.found}, indent=1))
     else:
-        _show(shrunk)
+        show(shrunk)
     return 0
 
 
-def _show(shrunk: Shrunk) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _asked(arguments: argparse.Namespace) -> Asked | None:
+    """What is searched for; None where a chain is given. Raises RecipeError with every fault."""
+    from zafu.cli.tune import seconds
 
-    found = shrunk.found
-    console = Console(highlight=False, width=max(Console().width, WIDTH))
-    if not shrunk.new:
-        console.print(f"{shrunk.folder} is finished; this is what was measured")
-    rows = found["rows"]
-    spoken = any(row["decoding"] for row in rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    heads = ["", found["metric"], "less before", "bytes", "memory", "1 sample", "32 samples"]
-    for head in [*heads, *(["a token"] if spoken else [])]:
-        table.add_column(head, justify="right" if head else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*_cells(row, rows[0], found["metric"]))
-    console.print(table)
-    for note in found["notes"]:
-        console.print(f"note    {note}")
-    console.print(f"model   {shrunk.folder / 'model'}\nreport  {shrunk.folder / 'report.html'}")
-
-
-def _cells(row: dict[str, Any], first: dict[str, Any], metric: str) -> list[str]:
-    from zafu.units import Bytes
-
-    score = _measured(row["scores"][metric])
-    cells = [row["name"], f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"]
-    cells.append("" if row is first else _less(row["against"][0]["difference"]))
-    cells.append(f"{Bytes(row['bytes'])}{_times(first['bytes'], row['bytes'], row is first)}")
-    cells.append(str(Bytes(row["memory"]["peak"])))
-    pairs = [[r["cost"]["latency"][size] for r in (row, first)] for size in ("1", "32")]
-    if row["decoding"]:
-        pairs.append([r["decoding"] for r in (row, first)])
-    for own, before in (map(_measured, pair) for pair in pairs):
-        cells.append(f"{own.value:.3g} ms{_times(before.value, own.value, row is first)}")
-    return cells
+    faults: list[Fault] = []
+    if arguments.how is not None:
+        given = {name: getattr(arguments, name) for name in ONLY_SEARCH}
+        faults += [
+            Fault("", "--how, or --within with --target", f"--{name} beside --how", "command line")
+            for name, value in given.items()
+            if value is not None
+        ]
+        if faults:
+            raise RecipeError(faults)
+        return None
+    within = share(arguments.within, faults)
+    target: Target | None = arguments.target
+    if target is None:
+        expected = f"one of {', '.join(TARGETS)}"
+        faults.append(Fault("", expected, "nothing", "--target", "what is to be small"))
+    recover = arguments.recover or RECOVER
+    faults += budget_faults(recover, "--recover")
+    limit = seconds(arguments.budget, faults)
+    if faults or target is None:
+        raise RecipeError(faults)
+    return Asked(within, target, recover, limit or math.inf)
 
 
-def _times(before: float, own: float, first: bool) -> str:
-    return "" if first else f"  ÷{before / own:.2f}"
+def share(text: str | None, faults: list[Fault]) -> float:
+    """The share that `1%` or `0.01` is, 0 to 1; a fault is added in place."""
+    found = re.fullmatch(r"(\d+\.?\d*)\s*(%?)", (text or "").strip())
+    value = float(found[1]) / (100 if found[2] else 1) if found else -1.0
+    if not 0 <= value < 1:
+        hint = "or --how CHAIN" if text is None else ""
+        given = "nothing" if text is None else text
+        faults.append(Fault("", "a share such as 1% or 0.01", given, "--within", hint))
+    return value
 
 
-def _less(plain: dict[str, Any]) -> str:
-    of = _measured(plain)
-    low, high = ("" if x is None else f"{x:+.3g}" for x in (of.low, of.high))
-    return f"{of.value:+.3g} [{low}, {high}]"
+def budget_faults(budget: str, option: str) -> list[Fault]:
+    """Why a training budget cannot be read."""
+    from zafu.compress.words import link
 
-
-def _measured(plain: dict[str, Any]) -> Measurement:
-    from zafu.measure import Measurement
-
-    return Measurement.parse(plain)
+    try:
+        link(f"distil:{budget}")
+    except RecipeError as error:
+        return [replace(fault, path="", where=option) for fault in error.faults]
+    return []

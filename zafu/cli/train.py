@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from zafu.cli import options
 from zafu.parallel import local
@@ -34,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     world = run.recipe.layout.world
     if world > 1 and not local.launched():
         words = ["train", *arguments.given]
-        return local.run(world, words, logs=run.folder / "ranks")
+        code = local.run(world, words, logs=run.folder / "ranks")
+        return code or compressed(run, quiet=arguments.quiet)
     local.end_with_launcher()
     from zafu.cli.show import show  # torch is loaded when the recipe is known to be sound
     from zafu.pipeline import events
@@ -44,4 +46,26 @@ def run(arguments: argparse.Namespace) -> int:
             pass
     else:
         show(events(run), quiet=arguments.quiet)
+    return 0 if local.followers() else compressed(run, quiet=arguments.quiet)
+
+
+def compressed(run: Run, *, quiet: bool) -> int:
+    """Carry out the chain of a finished run's recipe, where it has one, and print its table.
+
+    Processes of a launcher leave that to who has started them.
+    """
+    if not run.recipe.compress:
+        return 0
+    if local.launched():
+        from zafu.compress.words import written
+
+        how = shlex.quote(written(run.recipe.compress))
+        text = "compress is left to one process when all have ended; by hand"
+        options.note(f"{text}: zafu compress {run.folder} --how {how}")
+        return 0
+    from zafu.cli import show_compression as showing
+    from zafu.shrink.chain import compress
+
+    events = compress(run.folder, run.recipe.compress)
+    showing.chain(showing.carried(events, quiet=quiet))
     return 0

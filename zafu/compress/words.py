@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -63,9 +64,26 @@ def _parsed(value: object) -> Compression:
 
 def out_of_order(links: Sequence[Compression], edits: Iterable[Edit] = ()) -> list[Fault]:
     """The faults of links that cannot follow those before them, on a model with these edits."""
-    before = [Compression.kinds()[edit.link]() for edit in edits]
+    before = [_parsed(edit.link) for edit in edits]
     return [
         replace(fault, path=f"link {index + 1} ({one.kind})")
         for index, one in enumerate(links)
         for fault in one.after([*before, *links[:index]])
     ]
+
+
+def written(links: Iterable[Compression]) -> str:
+    """A chain as `chain` reads it, by what differs from the defaults."""
+    return " > ".join(map(_written, links))
+
+
+def _written(one: Compression) -> str:
+    plain, defaults = one.dump(), type(one)(kind=one.kind).dump()
+    given = {name: value for name, value in plain.items() if value != defaults[name]}
+    first = one.short[:1]
+    if not given:
+        return one.kind
+    if tuple(given) == first and isinstance(given[first[0]], (int, float, str)):
+        value = given[first[0]]
+        return f"{one.kind}:{value:g}" if isinstance(value, float) else f"{one.kind}:{value}"
+    return json.dumps({"kind": one.kind, **given}, ensure_ascii=False)

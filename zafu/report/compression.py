@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from zafu.measure import Measurement
-from zafu.report import tables
+from zafu.report import choice, tables
 from zafu.report.element import Child, Element, h
 from zafu.report.folder import Folder, mapping, mappings, measurement, number, scores, words
 from zafu.report.pareto import Point, pareto
@@ -42,6 +42,8 @@ class Row(NamedTuple):
 def compression(folder: Folder) -> Element | None:
     """The chain as a sentence, a table and pictures; None for a run that is the end of none."""
     found = folder.compression
+    if found.get("question"):
+        return choice.section(found)
     plain = mappings(found.get("rows"))[:MOST]
     if not plain:
         return None

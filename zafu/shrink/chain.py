@@ -13,17 +13,16 @@ from zafu.artifact import read_json, write_json
 from zafu.build import load_model
 from zafu.compress.contract import Compression
 from zafu.compress.words import out_of_order
-from zafu.errors import DataError, Interrupted, RecipeError
+from zafu.errors import Interrupted, RecipeError
 from zafu.evaluation.against import compared
 from zafu.judge import judging
 from zafu.measure import Measurement
 from zafu.models.compressed import Compressed
 from zafu.pipeline import Event
 from zafu.report.page import write as write_report
-from zafu.run import Run, prepared
 from zafu.session import Note
 from zafu.shrink import footprint, weights
-from zafu.shrink.links import Place, answers, folder_of, made
+from zafu.shrink.links import Place, answers, folder_of, made, placed
 from zafu.signals import Stop, stoppable
 
 NAME = "compression.json"
@@ -44,11 +43,10 @@ def compress(
 
     `folder` is a finished run. Raises what `links.made` raises.
     """
-    source = Run.open(folder)
-    model = source.recipe.model
+    place = placed(folder, runs)
+    model = place.source.recipe.model
     if faults := out_of_order(links, model.edits if isinstance(model, Compressed) else ()):
         raise RecipeError(faults)
-    place = Place(source, _data(source), runs or source.folder.parent)
     last = folder_of(place, links)
     if (last / NAME).is_file():
         yield Shrunk(last, read_json(last / NAME), new=False)
@@ -127,13 +125,3 @@ def _first(count: int, *, every: bool = False) -> Any:
     import numpy as np
 
     return np.arange(count if every else min(count, footprint.BATCH))
-
-
-def _data(source: Run) -> Path:
-    """The data that a run was trained on, made again where it is gone; raises DataError."""
-    was = artifact.card(artifact.model_folder(source.folder)).get("data")
-    data = prepared(source.recipe, source.folder.parent)
-    if was and data.name != was:
-        text = f"expected the data that the model was trained on, {was}, found {data.name}"
-        raise DataError(f"{data}: {text}: files, packages or zafu have changed since")
-    return data

@@ -22,17 +22,17 @@ from zafu.build import load_model
 from zafu.compress.contract import Compression, Work
 from zafu.compress.recovery import Recovery
 from zafu.data.contract import Split
-from zafu.errors import Interrupted
+from zafu.errors import DataError, Interrupted
 from zafu.evaluation import calibration
 from zafu.judge import gathered, judged_answers, judging, scored, unless_stopped
 from zafu.layout import Layout
 from zafu.loading.order import Order
 from zafu.models.compressed import edited
-from zafu.pipeline import Event, events, whole
+from zafu.pipeline import Event, Finished, events, whole
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
-from zafu.run import Run
+from zafu.run import Run, prepared
 from zafu.session import Note
 from zafu.signals import Stop, stoppable
 from zafu.spec import digest_of
@@ -48,10 +48,26 @@ class Place(NamedTuple):
     runs: Path
 
 
+def placed(folder: Path, runs: Path | None) -> Place:
+    """Where chains that begin with a finished run work; raises Refused, DataError."""
+    source = Run.open(folder)
+    model = artifact.model_folder(folder)
+    was, data = artifact.card(model).get("data"), prepared(source.recipe, folder.parent)
+    if was and data.name != was:
+        text = f"expected the data that the model was trained on, {was}, found {data.name}"
+        raise DataError(f"{data}: {text}: files, packages or zafu have changed since")
+    return Place(source, data, runs or folder.parent)
+
+
 def digest(source: Path, links: Sequence[Compression]) -> str:
     """Of the model with which a chain begins, and its links."""
+    return digest_of_all(source, [link.dump() for link in links])
+
+
+def digest_of_all(source: Path, asked: Sequence[object]) -> str:
+    """Of a finished run's model, and what is done with it."""
     begin = artifact.card(artifact.model_folder(source))["sha256"]
-    return digest_of([begin, *(link.dump() for link in links)])[:8]
+    return digest_of([begin, *asked])[:8]
 
 
 def folder_of(place: Place, links: Sequence[Compression]) -> Path:
@@ -68,11 +84,14 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
     """
     parent = (folder_of(place, links[:-1]) if len(links) > 1 else place.source.folder).resolve()
     folder, link = folder_of(place, links), links[-1]
-    recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
     if isinstance(link, Recovery):
+        recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
         first = artifact.model_folder(place.source.folder.resolve())
         fit = link.changes(recipe.dump()["fit"], str(artifact.model_folder(parent)), str(first))
-        yield from events(Run(folder, Recipe.parse(recipe.dump() | {"fit": fit})))
+        update = {"fit": fit, "compress": [], "layout": Layout().dump()}
+        own = Recipe.parse(recipe.dump() | update)
+        # its end is that of a link: the whole chain has one table
+        yield from (event for event in events(Run(folder, own)) if type(event) is not Finished)
         return
     if not (folder / artifact.CARD).is_file():
         with stoppable() as stop:
@@ -87,7 +106,8 @@ def _reshaped(
     edits = tuple(link.apply(work(recipe, module, place.data, link.samples, notes.append)))
     yield from map(Note, notes)
     unstopped(stop)
-    smaller = recipe.model_copy(update={"model": edited(recipe.model, edits), "layout": Layout()})
+    update = {"model": edited(recipe.model, edits), "layout": Layout(), "compress": ()}
+    smaller = recipe.model_copy(update=update)
 
     def write(part: Path) -> None:
         fitted = calibrated(smaller, module, place.data, stop)
