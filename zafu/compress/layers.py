@@ -13,6 +13,7 @@ from pydantic import Field
 
 from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
+from zafu.errors import Fault
 
 
 @final
@@ -24,7 +25,7 @@ class Layers(Compression):
     count: int = Field(default=1, ge=0)
     """Blocks that go, >= 0; only such whose output is as large as their input."""
 
-    def after(self, before: Iterable[Compression]) -> Iterable[object]:
+    def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """It changes the model's form."""
         return whole(tuple(before), "layers")
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from zafu.compress.contract import Compression, Work, whole
 from zafu.edits.contract import Edit
+from zafu.errors import Fault
 
 
 @final
@@ -35,7 +36,7 @@ class LowRank(Compression):
     skip: tuple[str, ...] = ("lm_head", "head")
     """Patterns of names of those that are not."""
 
-    def after(self, before: Iterable[Compression]) -> Iterable[object]:
+    def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """It changes weights; what is factored once is not factored again."""
         return whole(tuple(before), "low-rank")
 

@@ -63,7 +63,7 @@ def _parsed(value: object) -> Compression:
 
 def out_of_order(links: Sequence[Compression], edits: Iterable[Edit] = ()) -> list[Fault]:
     """The faults of links that cannot follow those before them, on a model with these edits."""
-    before = [Compression.kinds()[edit.link]() for edit in edits]
+    before = [Compression.kinds()[edit.link].parse({"kind": edit.link}) for edit in edits]
     return [
         replace(fault, path=f"link {index + 1} ({one.kind})")
         for index, one in enumerate(links)

@@ -28,6 +28,7 @@ class Int4Linear(nn.Module):
     levels: Tensor  # (outputs, inputs / 2) uint8: the even column in the low half
     scale: Tensor  # (outputs, inputs / group) bfloat16
     low: Tensor  # (outputs, inputs / group) bfloat16, the lowest level
+    bias: Tensor | None
 
     def __init__(self, like: nn.Linear, group: int) -> None:
         super().__init__()
