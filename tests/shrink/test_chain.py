@@ -31,6 +31,7 @@ model: {kind: mlp, width: 32, layers: 2}
 fit: {epochs: 2, threads: 1, save_every: 2, optimizer: {kind: adamw, lr: 3e-3}, trackers: []}
 evaluate: {baselines: []}
 """
+pytestmark = pytest.mark.slow  # the chain that all of them share is made in ten
 HOW = "prune:0.5 > distil:4epochs > int8"
 
 
@@ -179,7 +180,6 @@ def killed_when(place: Path, runs: Path, ready: Callable[[], object]) -> None:
     assert child.wait() == -signal.SIGKILL
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kills processes at moments seen in folders")
 def test_killed_in_links_of_both_kinds_it_ends_with_the_same_bytes(
     whole: Shrunk, place: Path, tmp_path: Path

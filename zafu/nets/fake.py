@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEVELS = {8: 255, 4: 15}
+from zafu.nets.int4 import best_grid
 
 
 class Fake(nn.Linear):
@@ -34,9 +34,9 @@ def straight(weight: Tensor, bits: int, group: int) -> Tensor:
             scale = (rows.abs().amax(2, keepdim=True) / 127).clamp(min=1e-12)
             found = (rows / scale).round().clamp(-127, 127) * scale
         else:
-            low, high = rows.amin(2, keepdim=True), rows.amax(2, keepdim=True)
-            scale = ((high - low) / LEVELS[bits]).clamp(min=1e-8)
-            found = ((rows - low) / scale).round().clamp(0, LEVELS[bits]) * scale + low
+            grid = best_grid(rows.flatten(0, 1))
+            scale, low = (x.view(*rows.shape[:2], 1) for x in grid)
+            found = ((rows - low) / scale).round().clamp(0, 15) * scale + low
         away = found.view_as(weight) - weight
     return weight + away
 

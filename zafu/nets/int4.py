@@ -20,6 +20,7 @@ from torch.nn import functional
 from zafu.nets.surgery import copied_bias
 
 FEW = 32  # rows up to which the kernel is faster than widening the weights
+SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)  # of a group's range, which lose least is taken
 OUTPUTS = 16  # the kernel makes so many at a time, and no others
 
 
@@ -30,6 +31,7 @@ class Int4Linear(nn.Module):
     scale: Tensor  # (outputs, inputs / group) bfloat16
     bias: Tensor | None
     low: Tensor  # (outputs, inputs / group) bfloat16, the lowest level
+    bias: Tensor | None
 
     def __init__(self, like: nn.Linear, group: int) -> None:
         super().__init__()
@@ -89,6 +91,26 @@ class Int4Linear(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Int4Linear:
         self._packed = None
         return super()._apply(fn, recurse)
+
+
+def best_grid(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and lowest level of 16 levels for each row of `(rows, group)`, rounded to bfloat16.
+
+    Of some ranges, each a part of the whole one, the one with the least squared error.
+    """
+    high, low = block.amax(1), block.amin(1)
+    middle, least = (high + low) / 2, torch.full_like(high, torch.inf)
+    scale, start = torch.ones_like(high), torch.zeros_like(high)
+    for share in SHRUNK:
+        half = (high - low) / 2 * share
+        own = narrow((2 * half / 15).clamp(min=1e-8))
+        begin = narrow(middle - half)
+        level = ((block - begin[:, None]) / own[:, None]).round().clamp(0, 15)
+        lost = (level * own[:, None] + begin[:, None] - block).square().sum(1)
+        better = lost < least
+        least = lost.where(better, least)
+        scale, start = own.where(better, scale), begin.where(better, start)
+    return scale, start
 
 
 def narrow(x: Tensor) -> Tensor:

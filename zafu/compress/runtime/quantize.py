@@ -18,6 +18,7 @@ from zafu.edits.int4 import Int4 as Edited4
 from zafu.edits.int8 import Int8 as Edited8
 from zafu.errors import Refused
 from zafu.nets import int4, int8
+from zafu.nets.fake import Fake
 from zafu.nets.sparse import Sparse
 from zafu.nets.surgery import put
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from zafu.compress.int8 import Int8
 
 Layer = nn.Linear | nn.Conv2d | nn.Embedding
-SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)  # of a group's range, which lose least is taken
 
 
 def to_int8(spec: Int8, work: Work) -> Iterable[Edit]:
@@ -63,7 +63,8 @@ def to_int4(spec: Int4, work: Work) -> Iterable[Edit]:
     blind = iter([dict.fromkeys(linear)])
     for seen in in_turn(work.model, work.batches, linear) if spec.compensate else blind:
         for name, found in seen.items():
-            gram = found.mean if found else None
+            learned = isinstance(able[name], Fake)  # for the nearest weights, and so has them
+            gram = found.mean if found and not learned else None
             made = int4.Int4Linear(able[name], spec.group)
             rounded(made, matrix(able[name]), gram)
             put(work.model, name, made.eval())
@@ -94,7 +95,7 @@ def rounded(made: int4.Int4Linear, weight: Tensor, gram: Tensor | None) -> None:
     lows = torch.empty_like(scales)
 
     def begin(start: int, block: Tensor, _: Tensor) -> None:
-        scale, low = best_grid(block)
+        scale, low = int4.best_grid(block)
         scales[:, start // group], lows[:, start // group] = scale, low
 
     def change(at: int, column: Tensor) -> Tensor:
@@ -111,26 +112,6 @@ def rounded(made: int4.Int4Linear, weight: Tensor, gram: Tensor | None) -> None:
     else:
         compensated(weight, gram, change, begin=begin, every=group)
     made.take(levels, scales, lows)
-
-
-def best_grid(block: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and lowest level of 16 levels for each row of `(rows, group)`, rounded to bfloat16.
-
-    Of some ranges, each a part of the whole one, the one with the least squared error.
-    """
-    high, low = block.amax(1), block.amin(1)
-    middle, least = (high + low) / 2, torch.full_like(high, torch.inf)
-    scale, start = torch.ones_like(high), torch.zeros_like(high)
-    for share in SHRUNK:
-        half = (high - low) / 2 * share
-        own = int4.narrow((2 * half / 15).clamp(min=1e-8))
-        begin = int4.narrow(middle - half)
-        level = ((block - begin[:, None]) / own[:, None]).round().clamp(0, 15)
-        lost = (level * own[:, None] + begin[:, None] - block).square().sum(1)
-        better = lost < least
-        least = lost.where(better, least)
-        scale, start = own.where(better, scale), begin.where(better, start)
-    return scale, start
 
 
 def _named(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[str, Layer]:
