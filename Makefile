@@ -7,8 +7,9 @@ DEMO_READY := $(ENV)/.ready-demo
 BENCH_ENV := .venv-bench
 BENCH_READY := $(BENCH_ENV)/.ready
 TUNE_READY := $(BENCH_ENV)/.ready-tune
+COMPRESS_READY := $(BENCH_ENV)/.ready-compress
 
-.PHONY: demo test check bench bench-parallel bench-tune docs clean
+.PHONY: demo test check bench bench-parallel bench-tune bench-compress docs clean
 
 demo: $(DEMO_READY)  ## train a language model on Python's own sources, and look at its report
 	$(BIN)/zafu train zafu/recipes/python.yaml
@@ -36,6 +37,11 @@ bench-tune: $(TUNE_READY)  ## searches and the stacked engine beside their peers
 	$(BENCH_ENV)/bin/python benchmarks/tune/overhead.py
 	$(BENCH_ENV)/bin/python benchmarks/tune/transfer.py
 
+bench-compress: $(COMPRESS_READY)  ## compressions beside their peers, on a decoder and on pictures
+	$(BENCH_ENV)/bin/zafu train benchmarks/compress/text.yaml
+	$(BENCH_ENV)/bin/python benchmarks/compress/language.py runs/text-*
+	$(BENCH_ENV)/bin/python benchmarks/compress/pictures.py
+
 docs: $(READY)  ## write docs/recipe.md from the schema
 	$(BIN)/python docs/make_reference.py
 
@@ -62,6 +68,10 @@ $(BENCH_READY): benchmarks/loop/requirements.txt pyproject.toml
 
 $(TUNE_READY): benchmarks/tune/requirements.txt | $(BENCH_READY)
 	$(BENCH_ENV)/bin/pip install --quiet --editable ".[tune]" -r benchmarks/tune/requirements.txt
+	touch $@
+
+$(COMPRESS_READY): benchmarks/compress/requirements.txt | $(BENCH_READY)
+	$(BENCH_ENV)/bin/pip install --quiet --editable ".[hub,image]" -r benchmarks/compress/requirements.txt
 	touch $@
 
 clean:

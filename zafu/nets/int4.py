@@ -29,7 +29,6 @@ class Int4Linear(nn.Module):
 
     levels: Tensor  # (outputs, inputs / 2) uint8: the even column in the low half
     scale: Tensor  # (outputs, inputs / group) bfloat16
-    bias: Tensor | None
     low: Tensor  # (outputs, inputs / group) bfloat16, the lowest level
     bias: Tensor | None
 

@@ -31,11 +31,21 @@ class Sparse(nn.Module):
         bits = torch.zeros(-(-like.weight.numel() // 8), dtype=torch.uint8, device=device)
         self.register_buffer("mask", bits)
         self.bias = None if like.bias is None else nn.Parameter(like.bias.detach().clone())
+        self._whole: tuple[tuple[int, int, int], Tensor] | None = None  # by the versions it is of
         self._where: tuple[int, Tensor] | None = None  # the mask's version, and the places it says
 
     @property
     def weight(self) -> Tensor:
         """The matrix with its zeros; gradients reach the values that are left."""
+        if torch.is_grad_enabled():
+            return self._spread()
+        version = self.values._version, self.mask._version, self.values.data_ptr()
+        if self._whole is None or self._whole[0] != version:
+            with torch.inference_mode(False), torch.no_grad():
+                self._whole = version, self._spread()
+        return self._whole[1]
+
+    def _spread(self) -> Tensor:
         whole = self.values.new_zeros(self.shape).flatten()
         return whole.index_put((self.places(),), self.values).view(self.shape)
 

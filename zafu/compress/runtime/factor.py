@@ -89,8 +89,8 @@ def spectrum(weight: Tensor, gram: Tensor | None) -> Spectrum:
 def dealt(spectra: Mapping[str, Spectrum], keep: float, *, uniform: bool) -> dict[str, int]:
     """The rank of each matrix that becomes smaller by it, for a share of all their numbers.
 
-    Greedily, the singular values that are largest for the numbers that they cost stay. A matrix
-    that would not be smaller stays whole, and pays for that.
+    Greedily, what is the largest part of all that a matrix says, for the numbers that it costs,
+    stays. A matrix that would not be smaller stays whole, and pays for that.
     """
     sizes = {name: (len(s.left), s.right.shape[1]) for name, s in spectra.items()}
     if uniform:
@@ -113,9 +113,9 @@ def _greedy(
     room -= sum(sum(sizes[name]) for name in spectra)
     steps = sorted(
         (
-            (-(float(value) ** 2) / sum(sizes[name]), name)
+            (-part / sum(sizes[name]), name)
             for name, found in spectra.items()
-            for value in found.values[1:].tolist()
+            for part in (found.values.square() / found.values.square().sum())[1:].tolist()
         ),
     )
     for _, name in steps:
