@@ -139,7 +139,11 @@ def audit(recipe: Recipe, name: str, *, runs: Path, how: How) -> Audit:
 
 
 def doubts(recipe: Recipe, data: Path, *, how: How, stopped: Stopped = lambda: "") -> Doubts:
-    """How doubtful each label of the prepared training split is."""
+    """How doubtful each label of the prepared training split is.
+
+    Raises RecipeError for a recipe that starts from a finished model or learns from one.
+    """
+    recipe.refuse_elders("the labels that are doubted")
     signature = Signature.parse(read_json(data / "signature.json"))
     split = recipe.data.open(data, "train")
     labels = _labels(split)

@@ -115,6 +115,7 @@ Judge = Callable[[Crossval, Mapping[Place, Path], Stop], Generator[Note | Kept, 
 
 def of_fold(recipe: Recipe, fold: int, of: int, *, repeat: int = 0) -> Recipe:
     """The recipe that trains without a fold and is judged on it; raises RecipeError."""
+    recipe.refuse_elders("the folds that are held out")
     template = recipe.data.split.test
     plain = template.dump() if isinstance(template, Fold) else {}
     split = {**recipe.data.split.dump(), "seed": recipe.split_seed}

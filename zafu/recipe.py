@@ -114,6 +114,16 @@ class Recipe(Spec):
         """The metric by which this recipe is judged."""
         return self.evaluate.metric or self.task.metric
 
+    def refuse_elders(self, held: str) -> None:
+        """Raise RecipeError where weights would come from a model that has seen what is held out.
+
+        `held` says what that is.
+        """
+        named = {"fit.start": self.fit.start, "fit.distil": self.fit.distil}
+        expected = f"none: that model may have learned from {held}"
+        if faults := [Fault(path, expected, "one") for path, of in named.items() if of]:
+            raise RecipeError(faults)
+
     @property
     def higher_is_better(self) -> bool:
         """Whether more of that metric is better."""
