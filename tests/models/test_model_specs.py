@@ -219,7 +219,7 @@ def test_models_are_found_checked_and_counted_without_torch() -> None:
         "text = Signature(inputs=Tokens(vocab=11, context=8), outputs=11)\n"
         "picture = Signature(inputs=Pixels(channels=1, height=8, width=8), outputs=10)\n"
         "for name, kind in Model.kinds().items():\n"
-        "    if name not in ('hub', 'ensemble'):\n"
+        "    if name not in ('hub', 'ensemble', 'compressed'):\n"
         "        signature = text if 'tokens' in kind.takes else picture\n"
         "        model = kind()\n"
         "        assert not list(model.fits(signature)) and model.parameter_count(signature)\n"
@@ -231,4 +231,12 @@ def test_models_are_found_checked_and_counted_without_torch() -> None:
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert found.returncode == 0, found.stderr
-    assert found.stdout.split() == ["convnet", "decoder", "ensemble", "hub", "mlp", "vit"]
+    assert found.stdout.split() == [
+        "compressed",
+        "convnet",
+        "decoder",
+        "ensemble",
+        "hub",
+        "mlp",
+        "vit",
+    ]
