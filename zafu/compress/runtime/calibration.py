@@ -83,16 +83,7 @@ def grams(
     root: nn.Module, batches: Sequence[Batch], layers: Mapping[str, Matrix]
 ) -> dict[str, Gram]:
     """The Gram matrices of these layers, all of the model as it is."""
-    found = {name: Gram() for name in layers}
-    names = {id(layer): name for name, layer in layers.items()}
-
-    def see(layer: nn.Module, x: Tensor) -> None:
-        found[names[id(layer)]].add(rows(layer, x))
-
-    with torch.no_grad(), reading(layers.values(), see):
-        for batch in batches:
-            root(*batch.inputs)
-    return found
+    return _of_calls(root, [batch.inputs for batch in batches], layers)
 
 
 def in_turn(
@@ -116,7 +107,7 @@ def in_turn(
     calls = _entries(root, batches, blocks[0]) if blocks else []
     for block, own in zip(blocks, inside, strict=True):
         if own:
-            yield _of_block(block, calls, own)
+            yield _of_calls(block, calls, own)
         with torch.no_grad():
             calls = [(block(*call), *call[1:]) for call in calls]
     if last:
@@ -131,9 +122,10 @@ def _leaves(root: Deep, name: str) -> bool:
     return any(name == at or name.startswith(f"{at}.") for at in root.parts().last)
 
 
-def _of_block(
-    block: nn.Module, calls: Sequence[tuple[Any, ...]], layers: Mapping[str, Matrix]
+def _of_calls(
+    module: nn.Module, calls: Sequence[tuple[Any, ...]], layers: Mapping[str, Matrix]
 ) -> dict[str, Gram]:
+    """What these layers inside of a module read while it is called so."""
     found = {name: Gram() for name in layers}
     names = {id(layer): name for name, layer in layers.items()}
 
@@ -142,7 +134,7 @@ def _of_block(
 
     with torch.no_grad(), reading(layers.values(), see):
         for call in calls:
-            block(*call)
+            module(*call)
     return found
 
 
