@@ -175,7 +175,7 @@ def by_nncf_ptq(module: nn.Module, seen: Sequence[Batch]) -> Contender:
     model = openvino.convert_model(_onnx(module, folder))
     samples = [batch.inputs[0][i : i + 1].numpy() for batch in seen for i in range(len(batch.ids))]
     model = nncf.quantize(
-        model, nncf.Dataset(samples[:64]), model_type=nncf.ModelType.TRANSFORMER, subset_size=64
+        model, nncf.Dataset(samples[:16]), model_type=nncf.ModelType.TRANSFORMER, subset_size=16
     )
     openvino.save_model(model, folder / "model.xml")
     ready = openvino.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})

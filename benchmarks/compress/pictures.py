@@ -44,7 +44,7 @@ from zafu.shrink.chain import Shrunk, compress
 from zafu.shrink.links import calibration_batches
 
 HERE = Path(__file__).parent
-LARGER, EPOCHS, RECOVER, ROUNDS = 4, 8, 4, 9
+LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 16, 8, 4, 9
 EVERY = "what: [channels, stream]"
 CHAINS = (
     "bf16",
@@ -313,7 +313,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     place = Path(tempfile.mkdtemp())
     drawn(place / "pictures", 400 if given.quick else None)
-    source = recipe(place / "pictures", 8 if given.quick else 32, 2 if given.quick else EPOCHS)
+    source = recipe(place / "pictures", 8 if given.quick else WIDTH, 2 if given.quick else EPOCHS)
     run = trained(source, "net", place / "runs")
     data = prepared(run.recipe, place / "runs")
     found = list(contenders(run, data, quick=given.quick))
