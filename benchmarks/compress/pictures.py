@@ -1,7 +1,7 @@
 """A trained convolutional net made smaller by zafu and by its peers: accuracy, bytes, time.
 
 ```
-python benchmarks/compress/pictures.py            # trains first: about ten minutes
+python benchmarks/compress/pictures.py            # trains first: an hour on two cores
 python benchmarks/compress/pictures.py --quick    # a smoke test; writes nothing
 ```
 The pictures are scikit-learn's digits, made four times as large; the test split judges, and
@@ -44,7 +44,7 @@ from zafu.shrink.chain import Shrunk, compress
 from zafu.shrink.links import calibration_batches
 
 HERE = Path(__file__).parent
-LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 16, 8, 4, 9
+LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 32, 8, 4, 9
 EVERY = "what: [channels, stream]"
 CHAINS = (
     "bf16",
@@ -74,6 +74,7 @@ def recipe(folder: Path, width: int, epochs: int) -> Recipe:
         "kind": "images",
         "folder": str(folder),
         "color": "gray",
+        "size": [8 * LARGER, 8 * LARGER],
         "split": {"validation": 0.1, "test": 0.3, "stratify": True},
     }
     fit = {

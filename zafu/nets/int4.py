@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from zafu.nets.surgery import copied_bias
 
-FEW = 32  # rows up to which the kernel is faster than widening the weights
+FEW = 128  # rows up to which the kernel is faster than widening the weights
 SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)  # of a group's range, which lose least is taken
 OUTPUTS = 16  # the kernel makes so many at a time, and no others
 
