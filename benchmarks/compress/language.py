@@ -95,7 +95,7 @@ def by_zafu(text: str, run: Run, module: nn.Module, data: Path) -> Contender:
     """A chain of links, none of which trains."""
     own, begun = deepcopy(module), time.process_time()
     for link in chain(text):
-        tuple(link.apply(work(run.recipe, own, data, link.samples, lambda _: None)))
+        tuple(link.apply(work(run.recipe, own, data, link.looked_at, lambda _: None)))
     spent = time.process_time() - begun
     size = tensors.size(tensors.of_module(own))
     return Contender(f"zafu `{text}`", own, size, own, f"{spent:.0f} CPU s")

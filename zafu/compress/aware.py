@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Compression, Reshaping, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
 
 @final
-class Aware(Compression):
+class Aware(Reshaping):
     """Quantization-aware: `aware:4 > tune:2epochs > int4`."""
 
     kind: Literal["aware"] = "aware"
     short: ClassVar[tuple[str, ...]] = ("bits", "group")
-    looks: ClassVar[bool] = False
     bits: Literal[8, 4] = 8
     """Of the grid on which weights will be."""
     group: int = 0

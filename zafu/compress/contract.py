@@ -33,10 +33,20 @@ class Compression(Family):
 
     kind: str
     short: ClassVar[tuple[str, ...]] = ()  # the settings that values after `kind:` are for
-    looks: ClassVar[bool] = True  # whether it looks at samples
     fixes: ClassVar[bool] = False  # whether weights can't change any more behind it
-    samples: int = Field(default=128, ge=1)
-    """Samples of the training split that it looks at, >= 1."""
+
+    def after(self, before: Sequence[Compression]) -> Iterable[Fault]:
+        """Faults of a chain in which this follows those links."""
+        return unmerged(before, self.kind)
+
+
+class Reshaping(Compression):
+    """A link that changes the form of a model, or its numbers, at once."""
+
+    @property
+    def looked_at(self) -> int:
+        """How many samples of the training split it is given."""
+        return 0
 
     @abstractmethod
     def apply(self, work: Work) -> Iterable[Edit]:
@@ -45,9 +55,17 @@ class Compression(Family):
         Raises Refused, naming the layer, where it cannot be done.
         """
 
-    def after(self, before: Sequence[Compression]) -> Iterable[Fault]:
-        """Faults of a chain in which this follows those links."""
-        return unmerged(before, self.kind)
+
+class Calibrated(Reshaping):
+    """A link that looks at samples."""
+
+    samples: int = Field(default=128, ge=1)
+    """Samples of the training split that it looks at, >= 1."""
+
+    @property
+    def looked_at(self) -> int:
+        """As many as it asks for."""
+        return self.samples
 
 
 def fixed(before: Sequence[Compression], does: str) -> Iterable[Fault]:

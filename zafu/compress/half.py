@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Compression, Reshaping, Work, whole
 from zafu.edits.contract import Edit
 from zafu.edits.half import Half as Edited
 from zafu.errors import Fault
 
 
-class _Half(Compression):
-    looks: ClassVar[bool] = False
+class _Half(Reshaping):
     fixes: ClassVar[bool] = True
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:

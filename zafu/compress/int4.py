@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work, roundable
+from zafu.compress.contract import Calibrated, Compression, Work, roundable
 from zafu.edits.contract import Edit
 from zafu.edits.int4 import GROUPS
 from zafu.errors import Fault
 
 
 @final
-class Int4(Compression):
+class Int4(Calibrated):
     """Round linear layers to 16 levels a group; what they read stays as it is."""
 
     kind: Literal["int4"] = "int4"

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Literal, final
 
-from zafu.compress.contract import Compression, Work, roundable
+from zafu.compress.contract import Calibrated, Compression, Work, roundable
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
 
 @final
-class Int8(Compression):
+class Int8(Calibrated):
     """Round linear layers, convolutions and embeddings to 8-bit integers."""
 
     kind: Literal["int8"] = "int8"

@@ -11,13 +11,13 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Calibrated, Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
 
 @final
-class Layers(Compression):
+class Layers(Calibrated):
     """Take the blocks out without which the loss grows least, one after the other."""
 
     kind: Literal["layers"] = "layers"

@@ -11,19 +11,18 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Compression, Reshaping, Work, whole
 from zafu.edits.adapters import Adapters, Merged
 from zafu.edits.contract import Edit
 from zafu.errors import Fault, Refused
 
 
 @final
-class LoRA(Compression):
+class LoRA(Reshaping):
     """Give linear layers adapters; training then moves these alone."""
 
     kind: Literal["lora"] = "lora"
     short: ClassVar[tuple[str, ...]] = ("rank", "alpha")
-    looks: ClassVar[bool] = False
     rank: int = Field(default=8, ge=1)
     """Of the adapters, >= 1."""
     alpha: float = Field(default=16.0, gt=0)
@@ -56,11 +55,10 @@ class LoRA(Compression):
 
 
 @final
-class Merge(Compression):
+class Merge(Reshaping):
     """Add what adapters have learned to the matrices, which become plain again."""
 
     kind: Literal["merge"] = "merge"
-    looks: ClassVar[bool] = False
 
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """There must be adapters."""

@@ -13,13 +13,13 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Calibrated, Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
 
 @final
-class LowRank(Compression):
+class LowRank(Calibrated):
     """Factor matrices; ranks are dealt so that the whole loses least for its size."""
 
     kind: Literal["low-rank"] = "low-rank"

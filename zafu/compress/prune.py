@@ -11,14 +11,14 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Calibrated, Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 from zafu.nets.units import What
 
 
 @final
-class Prune(Compression):
+class Prune(Calibrated):
     """Take the least needed units out, the same share at each place or over all places."""
 
     kind: Literal["prune"] = "prune"

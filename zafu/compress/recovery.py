@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, fixed
-from zafu.edits.contract import Edit
+from zafu.compress.contract import Compression, fixed
 from zafu.errors import Fault
 
 UNITS = ("epochs", "steps", "samples", "tokens")
@@ -25,7 +24,6 @@ class Recovery(Compression):
     """A link that trains."""
 
     short: ClassVar[tuple[str, ...]] = ("budget",)
-    looks: ClassVar[bool] = False
     budget: str = "1epochs"
     """How long: a number and epochs, steps, samples or tokens."""
     lr: float = Field(default=0.3, gt=0)
@@ -40,10 +38,6 @@ class Recovery(Compression):
     def after(self, before: Iterable[Compression]) -> Iterable[Fault]:
         """There must be weights that can learn."""
         return fixed(tuple(before), self.kind)
-
-    def apply(self, work: Work) -> Iterable[Edit]:
-        """Not this way: a link that trains is a recipe."""
-        raise NotImplementedError
 
     @abstractmethod
     def changes(self, fit: dict[str, Any], start: str, first: str) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.compress.contract import Compression, Work, whole
+from zafu.compress.contract import Calibrated, Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
 
 
 @final
-class Sparsify(Compression):
+class Sparsify(Calibrated):
     """Set the least needed weights of each matrix, or of all, to 0; training leaves them there."""
 
     kind: Literal["sparsify"] = "sparsify"

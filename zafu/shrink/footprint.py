@@ -128,9 +128,7 @@ def _grown(folder: Path, shapes: Sequence[Sequence[Any]]) -> dict[str, int]:
 
     from zafu.build import load_model
 
-    torch.mm(
-        torch.zeros(8, 8), torch.zeros(8, 8)
-    )  # what is loaded at the first product is no model's
+    torch.mm(torch.zeros(8, 8), torch.zeros(8, 8))  # loads what is no model's
     before = _resident()
     module, _, _ = load_model(folder)
     gc.collect()

@@ -19,7 +19,7 @@ from zafu import answer, artifact
 from zafu.artifact import read_json, write_json, write_text
 from zafu.batch import Batch
 from zafu.build import load_model
-from zafu.compress.contract import Compression, Work
+from zafu.compress.contract import Compression, Reshaping, Work
 from zafu.compress.recovery import Recovery
 from zafu.data.contract import Split
 from zafu.errors import DataError, Interrupted
@@ -93,17 +93,17 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
         # its end is that of a link: the whole chain has one table
         yield from (event for event in events(Run(folder, own)) if type(event) is not Finished)
         return
-    if not (folder / artifact.CARD).is_file():
+    if isinstance(link, Reshaping) and not (folder / artifact.CARD).is_file():
         with stoppable() as stop:
             yield from _reshaped(place, parent, folder, link, stop)
 
 
 def _reshaped(
-    place: Place, parent: Path, folder: Path, link: Compression, stop: Stop
+    place: Place, parent: Path, folder: Path, link: Reshaping, stop: Stop
 ) -> Iterator[Event]:
     module, recipe, _ = load_model(artifact.model_folder(parent))
     notes: list[str] = []
-    edits = tuple(link.apply(work(recipe, module, place.data, link.samples, notes.append)))
+    edits = tuple(link.apply(work(recipe, module, place.data, link.looked_at, notes.append)))
     yield from map(Note, notes)
     unstopped(stop)
     update = {"model": edited(recipe.model, edits), "layout": Layout(), "compress": ()}

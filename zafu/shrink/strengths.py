@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from zafu import artifact, tensors
 from zafu.build import load_model
-from zafu.compress.contract import Compression
+from zafu.compress.contract import Reshaping
 from zafu.compress.layers import Layers
 from zafu.compress.low_rank import LowRank
 from zafu.compress.prune import Prune
@@ -21,12 +21,12 @@ FAR = 1.25  # a model that is by this factor off is of another size
 SAMPLES = 16  # looked at while only bytes are asked for
 
 # the cheapest form of each method with that strength: the size does not depend on the rest
-FORMS: dict[str, Callable[[float], Compression]] = {
+FORMS: dict[str, Callable[[float], Reshaping]] = {
     "prune": lambda s: Prune(amount=s, score="magnitude", repair=False, samples=SAMPLES),
     "low-rank": lambda s: LowRank(keep=1 - s, whiten=False, samples=SAMPLES),
     "sparsify": lambda s: Sparsify(amount=s, score="magnitude", samples=SAMPLES),
 }
-MADE: dict[str, Callable[[float], Compression]] = {
+MADE: dict[str, Callable[[float], Reshaping]] = {
     "prune": lambda s: Prune(amount=s),
     "low-rank": lambda s: LowRank(keep=round(1 - s, 4)),
     "sparsify": lambda s: Sparsify(amount=s),
@@ -34,7 +34,7 @@ MADE: dict[str, Callable[[float], Compression]] = {
 METHODS = ("prune", "low-rank", "layers", "sparsify")
 
 
-def sized(place: Place, method: str, share: float, stop: Stop) -> Compression:
+def sized(place: Place, method: str, share: float, stop: Stop) -> Reshaping:
     """The method at the strength that leaves about this share of a model's bytes.
 
     Raises Refused where the model refuses it, or where no strength comes near.
@@ -75,7 +75,7 @@ def _by_count(place: Place, method: str, goal: float):
         count += 1
 
 
-def _bytes(place: Place, link: Compression) -> int:
+def _bytes(place: Place, link: Reshaping) -> int:
     module, recipe, _ = load_model(artifact.model_folder(place.source.folder))
-    tuple(link.apply(work(recipe, module, place.data, link.samples, lambda _: None)))
+    tuple(link.apply(work(recipe, module, place.data, link.looked_at, lambda _: None)))
     return tensors.size(tensors.of_module(module))
