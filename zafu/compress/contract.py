@@ -32,7 +32,6 @@ class Compression(Family):
     """A link of a chain that makes a model smaller or faster."""
 
     kind: str
-    short: ClassVar[tuple[str, ...]] = ()  # the settings that values after `kind:` are for
     fixes: ClassVar[bool] = False  # whether weights can't change any more behind it
 
     def after(self, before: Sequence[Compression]) -> Iterable[Fault]:

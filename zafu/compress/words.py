@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from zafu.compress.contract import Compression
 from zafu.edits.contract import Edit
 from zafu.errors import Fault, RecipeError
-from zafu.source import parse_yaml, scalar
-from zafu.spec import Spec
-
-
-class _Held(Spec):
-    link: Compression
+from zafu.words import in_words, worded
 
 
 def chain(text: str) -> tuple[Compression, ...]:
@@ -38,33 +32,12 @@ def chain(text: str) -> tuple[Compression, ...]:
 
 def link(text: str) -> Compression:
     """One link."""
-    if text.startswith("{"):
-        return _parsed(parse_yaml(text).data)
-    kind, *values = text.split(":")
-    known = Compression.kinds().get(kind)
-    if known is None or not values:
-        return _parsed(kind)  # which says what there is
-    if len(values) > len(known.short):
-        expected = f"{kind}:{':'.join(known.short).upper()}" if known.short else kind
-        raise RecipeError([Fault("", expected, text)])
-    given = {
-        name: value if known.model_fields[name].annotation is str else scalar(value)
-        for name, value in zip(known.short, values, strict=False)
-    }
-    return _parsed({"kind": kind, **given})
-
-
-def _parsed(value: object) -> Compression:
-    try:
-        return _Held.parse({"link": value}).link
-    except RecipeError as error:
-        inner = [replace(f, path=f.path.removeprefix("link").lstrip(".")) for f in error.faults]
-        raise RecipeError(inner) from None
+    return worded(Compression, text)
 
 
 def out_of_order(links: Sequence[Compression], edits: Iterable[Edit] = ()) -> list[Fault]:
     """The faults of links that cannot follow those before them, on a model with these edits."""
-    before = [_parsed(edit.link) for edit in edits]
+    before = [Compression.parse(edit.link) for edit in edits]
     return [
         replace(fault, path=f"link {index + 1} ({one.kind})")
         for index, one in enumerate(links)
@@ -74,16 +47,4 @@ def out_of_order(links: Sequence[Compression], edits: Iterable[Edit] = ()) -> li
 
 def written(links: Iterable[Compression]) -> str:
     """A chain as `chain` reads it, by what differs from the defaults."""
-    return " > ".join(map(_written, links))
-
-
-def _written(one: Compression) -> str:
-    plain, defaults = one.dump(), type(one)(kind=one.kind).dump()
-    given = {name: value for name, value in plain.items() if value != defaults[name]}
-    first = one.short[:1]
-    if not given:
-        return one.kind
-    if tuple(given) == first and isinstance(given[first[0]], (int, float, str)):
-        value = given[first[0]]
-        return f"{one.kind}:{value:g}" if isinstance(value, float) else f"{one.kind}:{value}"
-    return json.dumps({"kind": one.kind, **given}, ensure_ascii=False)
+    return " > ".join(map(in_words, links))
