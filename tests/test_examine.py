@@ -14,7 +14,8 @@ from zafu.artifact import read_json
 from zafu.cli import main
 from zafu.errors import DataError, RecipeError, Refused
 from zafu.examine import Asked, examine
-from zafu.pipeline import load_model, predict
+from zafu.export.bundle import predict
+from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.report.folder import read
 from zafu.report.judged_page import page

@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zafu import tensors
 from zafu.artifact import read_json
-from zafu.batch import Batch
 from zafu.errors import Refused
 from zafu.evaluation import calibration
 from zafu.loop import key
@@ -54,16 +53,13 @@ def continued(
             said = text
 
 
-def predicted(
-    recipe: Recipe, module: nn.Module, signature: Signature, transform: Path, batch: Batch
+def said(
+    recipe: Recipe, logits: Tensor, signature: Signature, transform: Path
 ) -> list[dict[str, Any]]:
-    """For each sample the most likely label with its probability, or the predicted numbers.
+    """What logits `(samples, outputs)` mean: the likeliest label with its probability, or numbers.
 
     Probabilities are calibrated where the folder of what was fitted holds a temperature.
     """
-    device = tensors.device_of(module)
-    with torch.inference_mode():
-        logits = module(*batch.to(device).inputs).float().cpu()
     if recipe.task.kind == "classification":
         fitted = calibration.stored(transform)
         shares = (logits / fitted.temperature if fitted else logits).softmax(-1)
@@ -96,7 +92,9 @@ def shown(recipe: Recipe, module: nn.Module, data: Path, split: str) -> list[dic
     samples = recipe.data.open(data, split)
     batch = samples.batch(np.arange(min(EXAMPLES, len(samples))))
     signature = Signature.parse(read_json(data / "signature.json"))
-    answers = predicted(recipe, module, signature, transform, batch)
+    with torch.inference_mode():
+        logits = module(*batch.to(tensors.device_of(module)).inputs).float().cpu()
+    answers = said(recipe, logits, signature, transform)
     if recipe.task.kind == "classification":
         true = [_label(signature, i) for i in batch.targets.tolist()]
     else:

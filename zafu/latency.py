@@ -7,8 +7,9 @@ The interval of a median is that of its order statistics (Conover, 1999), which 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -40,13 +41,19 @@ class Cost:
 
 def costs(modules: Mapping[str, nn.Module], inputs: tuple[Tensor, ...], stop: Stop) -> list[Cost]:
     """What each module costs; `inputs` are samples, repeated as needed to fill a batch."""
-    passes = {size: _times(list(modules.values()), filled(inputs, size), stop) for size in BATCHES}
+    passes = {size: timed(_passes(modules, filled(inputs, size)), stop) for size in BATCHES}
     found = list[Cost]()
-    for index, module in enumerate(modules.values()):
-        latency = {size: median(times[index]) for size, times in passes.items()}
+    for name, module in modules.items():
+        latency = {size: times[name] for size, times in passes.items()}
         weights = tensors.of_module(module)
         found.append(Cost(tensors.count(module), tensors.size(weights), latency))
     return found
+
+
+def _passes(
+    modules: Mapping[str, nn.Module], inputs: tuple[Tensor, ...]
+) -> dict[str, Callable[[], object]]:
+    return {name: partial(module, *inputs) for name, module in modules.items()}
 
 
 def filled(inputs: tuple[Tensor, ...], size: int) -> tuple[Tensor, ...]:
@@ -72,17 +79,21 @@ def median(seconds: Sequence[float]) -> Measurement:
     )
 
 
-def _times(
-    modules: Sequence[nn.Module], inputs: tuple[Tensor, ...], stop: Stop
-) -> list[list[float]]:
-    """Seconds of each module's passes, one of each in turn."""
-    times = [list[float]() for _ in modules]
+def timed(calls: Mapping[str, Callable[[], object]], stop: Stop) -> dict[str, Measurement]:
+    """The median time of each call, one of each in turn."""
+    found = _times(list(calls.values()), stop)
+    return {name: median(seconds) for name, seconds in zip(calls, found, strict=True)}
+
+
+def _times(calls: Sequence[Callable[[], object]], stop: Stop) -> list[list[float]]:
+    """Seconds of each call, one of each in turn."""
+    times = [list[float]() for _ in calls]
     begun = perf_counter()
     with torch.inference_mode():
         for turn in range(MOST + 1):
-            for module, own in zip(modules, times, strict=True):
+            for call, own in zip(calls, times, strict=True):
                 start = perf_counter()
-                module(*inputs)
+                call()
                 if turn:  # the first pass fills caches
                     own.append(perf_counter() - start)
                 if stop:

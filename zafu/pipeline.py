@@ -344,16 +344,6 @@ def evaluate(folder: Path, split: str = "test") -> dict[str, Measurement]:
     return verdict(recipe.task, recipe.data.open(data, split), found, also=also)
 
 
-def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
-    """What a finished model answers for each sample of a file: its name, then the answer."""
-    transform = model_folder(folder)
-    module, recipe, signature = load_model(transform)
-    module.to(device_of(recipe.fit))
-    batch, names = recipe.data.encode(transform, file)
-    rows = answer.predicted(recipe, module, signature, transform, batch)
-    return [{"name": name, **row} for name, row in zip(names, rows, strict=True)]
-
-
 def go_on(stop: Stop) -> None:
     """Raise Interrupted if somebody asked to stop; what is left is done when the run goes on."""
     if stop:

@@ -36,7 +36,8 @@ from zafu import tensors
 from zafu.batch import Batch
 from zafu.build import load_model
 from zafu.compress.words import chain
-from zafu.export.hub import export
+from zafu.export.gate import export
+from zafu.export.hub import Hub
 from zafu.nets.decoder import Decoder
 from zafu.run import Run, environment, prepared
 from zafu.shrink.links import work
@@ -322,7 +323,7 @@ def elsewhere(
     rows = list[dict[str, Any]]()
     folder = Path(tempfile.mkdtemp())
     if named:
-        export(run, folder / "hub")
+        export(run, Hub(), folder / "hub")
     held = {"windows": [b.inputs[0] for b in windows], "targets": [b.targets for b in windows]}
     held["seen"] = [b.inputs[0] for b in seen]
     together = {name: torch.cat(parts).numpy() for name, parts in held.items()}

@@ -11,7 +11,8 @@ import zafu
 from zafu.artifact import read_json, verify
 from zafu.cli import main
 from zafu.errors import Mismatch, Refused
-from zafu.export import hub
+from zafu.export.gate import export
+from zafu.export.hub import Hub
 from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.run import Run
@@ -62,10 +63,10 @@ def ours(run: Run) -> torch.Tensor:
 
 
 def test_transformers_answers_as_the_model_does(run: Run, tmp_path: Path) -> None:
-    found = hub.export(run, tmp_path / "hub")
+    found = export(run, Hub(), tmp_path / "hub")
 
     verify(tmp_path / "hub")
-    assert found.difference <= 1e-6
+    assert found.found["difference"] <= 1e-6
     torch.testing.assert_close(logits(tmp_path / "hub"), ours(run), rtol=1e-5, atol=1e-5)
     assert "bits_per_byte" in (tmp_path / "hub" / "README.md").read_text()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hub")
@@ -81,22 +82,22 @@ def test_a_model_with_the_settings_of_a_narrow_one_is_an_ordinary_llama(
     model = {**RECIPE["model"], **more, "transfer": {"width": 4}}
     wide = zafu.train(Recipe.parse({**RECIPE, "model": model}), runs=tmp_path)
 
-    assert hub.export(wide, tmp_path / "hub").difference <= 1e-6
+    assert export(wide, Hub(), tmp_path / "hub").found["difference"] <= 1e-6
 
 
 def test_weights_are_cut_into_files_of_a_limited_size(run: Run, tmp_path: Path) -> None:
-    found = hub.export(run, tmp_path / "hub", largest=10_000)
+    export(run, Hub(largest=10_000), tmp_path / "hub")
 
     files = sorted((tmp_path / "hub").glob("*.safetensors"))
-    assert found.files == len(files) > 2
+    assert len(files) > 2
     assert all(file.stat().st_size <= 20_500 for file in files)  # of one tensor, or of less
     torch.testing.assert_close(logits(tmp_path / "hub"), ours(run), rtol=1e-5, atol=1e-5)
 
 
 def test_the_last_checkpoint_gives_what_was_shipped(run: Run, tmp_path: Path) -> None:
     """With the average of the weights: those of the last step are others."""
-    hub.export(run, tmp_path / "last", step=20)
-    hub.export(run, tmp_path / "before", step=10)
+    export(run, Hub(), tmp_path / "last", step=20)
+    export(run, Hub(), tmp_path / "before", step=10)
 
     torch.testing.assert_close(logits(tmp_path / "last"), ours(run), rtol=1e-5, atol=1e-5)
     assert not torch.allclose(logits(tmp_path / "before"), ours(run), rtol=1e-2, atol=1e-2)
@@ -112,7 +113,7 @@ def test_other_answers_are_not_published(
     monkeypatch.setattr(type(run.recipe.model), "hub_config", wrong)
 
     with pytest.raises(Mismatch, match=r"of the largest, found .*nothing was published"):
-        hub.export(run, tmp_path / "hub")
+        export(run, Hub(), tmp_path / "hub")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -128,13 +129,13 @@ def test_what_cannot_be_exported_is_refused(run: Run, tmp_path: Path) -> None:
     }
 
     with pytest.raises(Refused, match=r"--step: expected one of 10, 20, found 7"):
-        hub.export(run, tmp_path / "hub", step=7)
+        export(run, Hub(), tmp_path / "hub", step=7)
     with pytest.raises(Refused, match="expected a folder that zafu wrote or none"):
-        hub.export(run, tmp_path / "mine")
-    with pytest.raises(Refused, match="mlp has no form in transformers"):
-        hub.export(Run(tmp_path / "no", Recipe.parse(table)), tmp_path / "hub")
+        export(run, Hub(), tmp_path / "mine")
+    with pytest.raises(Refused, match="expected a decoder or hub model, .*found mlp"):
+        export(zafu.train(Recipe.parse(table), runs=tmp_path / "runs"), Hub(), tmp_path / "hub")
     with pytest.raises(Refused, match="expected a finished run; it has no step"):
-        hub.export(Run(run.folder.parent / "new", run.recipe), tmp_path / "hub")
+        export(Run(run.folder.parent / "new", run.recipe), Hub(), tmp_path / "hub")
 
     assert not (tmp_path / "hub").exists()
     assert not list((tmp_path / "mine").iterdir())
@@ -146,5 +147,5 @@ def test_the_command_says_where_it_is_and_how_it_differs(
     code = main(["export", str(run.folder), "--kind", "hub"])
 
     assert code == 0
-    assert "loaded by transformers" in capsys.readouterr().out
+    assert "opened and compared" in capsys.readouterr().out
     assert (run.folder / "export" / "hub" / "config.json").is_file()

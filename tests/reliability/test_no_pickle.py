@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 import zafu
 from zafu import pipeline
 from zafu.errors import ZafuError
+from zafu.export import bundle
 from zafu.run import Run
 
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -180,7 +181,7 @@ def test_a_hostile_model_folder_is_refused(
     rows.write_text("rooms,area,age,town\n3,77.5,12.0,Bex\n")
 
     with pytest.raises(ZafuError):
-        pipeline.predict(folder, rows)
+        bundle.predict(folder, rows)
 
     assert not mark.exists()
 

@@ -6,6 +6,7 @@ from zafu.compress.contract import Compression
 from zafu.data.contract import Data
 from zafu.edits.contract import Edit
 from zafu.evaluation.contract import Baseline
+from zafu.export.contract import Export
 from zafu.features.contract import Feature, PictureFeature
 from zafu.loading.contract import Loader
 from zafu.models.contract import Model
@@ -34,6 +35,7 @@ FAMILIES: dict[str, type[Family]] = {
     "models": Model,
     "compressions": Compression,
     "edits": Edit,
+    "exports": Export,
     "optimizers": Optimizer,
     "learning-rates": LearningRate,
     "schedules": Schedule,

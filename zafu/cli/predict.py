@@ -14,13 +14,13 @@ EXAMPLE = """\
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """A run and a file."""
-    parser.add_argument("run", type=Path, help="a run folder or a model folder")
+    parser.add_argument("run", type=Path, help="a run, or an exported folder")
     parser.add_argument("file", type=Path, help="rows, a picture, or a folder of pictures")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one CSV line for each sample: its name, the answer and how sure it is."""
-    from zafu.pipeline import predict
+    from zafu.export.bundle import predict
 
     rows = predict(arguments.run, arguments.file)
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")

@@ -1,0 +1,85 @@
+"""Bundle: a finished model behind one door, in torch or in another runtime.
+
+Raw rows, pictures or text go in, answers in words and units come out: what was fitted with the
+model (tokenizer, statistics, labels, temperature) travels in the folder that is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from zafu import answer, artifact
+from zafu.artifact import read_json
+from zafu.batch import Batch
+from zafu.build import device_of, load_model
+from zafu.export.contract import Answers, Export, Speaker
+from zafu.export.gate import FILE, FITTED, arrays, stored
+from zafu.recipe import Recipe
+from zafu.signature import Signature
+
+
+@final
+@dataclass(frozen=True)
+class Bundle:
+    """A model that answers, with what stands before and behind it."""
+
+    kind: str  # torch, or that of the export
+    recipe: Recipe
+    signature: Signature
+    fitted: Path  # the folder of all that was fitted with it
+    answers: Answers
+    speaker: Speaker | None = None  # where it writes text with a cache, in another runtime
+
+    def said(self, batch: Batch) -> list[dict[str, Any]]:
+        """For each sample the most likely label with its probability, or the predicted numbers."""
+        logits = torch.from_numpy(np.array(self.answers(*arrays(batch.inputs)), np.float32))
+        return answer.said(self.recipe, logits, self.signature, self.fitted)
+
+    def of_file(self, file: Path) -> list[dict[str, Any]]:
+        """The same for each sample of a file, its name before its answer."""
+        batch, names = self.recipe.data.encode(self.fitted, file)
+        return [{"name": n, **row} for n, row in zip(names, self.said(batch), strict=True)]
+
+
+def opened(folder: Path, *, threads: int | None = None) -> Bundle:
+    """What a finished run, its model folder or an exported folder answers with.
+
+    Raises Refused if it is none of these, Damaged if it was changed.
+    """
+    threads = threads or torch.get_num_threads()
+    if (folder / FILE).is_file():
+        return _exported(folder, threads)
+    model = artifact.model_folder(folder)
+    module, recipe, signature = load_model(model)
+    device = device_of(recipe.fit)
+    module.to(device)
+
+    def answers(*inputs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            given = (torch.from_numpy(x).to(device) for x in inputs)
+            return module(*given).float().cpu().numpy()
+
+    return Bundle("torch", recipe, signature, model, answers)
+
+
+def _exported(folder: Path, threads: int) -> Bundle:
+    how = Export.parse(stored(folder)["export"])
+    fitted = folder / FITTED
+    return Bundle(
+        how.kind,
+        Recipe.stored(fitted / "recipe.yaml"),
+        Signature.parse(read_json(fitted / "signature.json")),
+        fitted,
+        how.open(folder, threads=threads),
+        how.speaker(folder, threads=threads),
+    )
+
+
+def predict(folder: Path, file: Path) -> list[dict[str, Any]]:
+    """What a finished run, or what was exported of it, answers for each sample of a file."""
+    return opened(folder).of_file(file)
