@@ -99,7 +99,7 @@ class Family(Spec):
     """
 
     needs: ClassVar[tuple[tuple[str, str], ...]] = ()  # packages, each with the extra that has it
-    short: ClassVar[tuple[str, ...]] = ()  # the settings that values after `kind:` are for
+    positional: ClassVar[tuple[str, ...]] = ()  # the settings that values after `kind:` are for
     # where good values of its settings lie, as `--over` takes them; what matters most first
     ranges: ClassVar[dict[str, str]] = {}
     _root: ClassVar[bool] = False

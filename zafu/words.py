@@ -22,12 +22,12 @@ def worded(family: type[F], text: str) -> F:
     known = family.kinds().get(kind)
     if known is None or not values:
         return family.parse(kind)  # which says what there is
-    if len(values) > len(known.short):
-        expected = f"{kind}:{':'.join(known.short).upper()}" if known.short else kind
+    if len(values) > len(known.positional):
+        expected = f"{kind}:{':'.join(known.positional).upper()}" if known.positional else kind
         raise RecipeError([Fault("", expected, text)])
     given = {
         name: value if known.model_fields[name].annotation is str else scalar(value)
-        for name, value in zip(known.short, values, strict=False)
+        for name, value in zip(known.positional, values, strict=False)
     }
     return family.parse({"kind": kind, **given})
 
@@ -36,7 +36,7 @@ def in_words(one: Family) -> str:
     """A technique as `worded` reads it, by what differs from the defaults."""
     plain, defaults = one.dump(), type(one).parse({"kind": one.tag()}).dump()
     given = {name: value for name, value in plain.items() if value != defaults[name]}
-    first = one.short[:1]
+    first = one.positional[:1]
     if not given:
         return one.tag()
     if tuple(given) == first and isinstance(given[first[0]], (int, float, str)):

@@ -15,7 +15,7 @@ class Aware(Reshaping):
     """Quantization-aware: `aware:4 > tune:2epochs > int4`."""
 
     kind: Literal["aware"] = "aware"
-    short: ClassVar[tuple[str, ...]] = ("bits", "group")
+    positional: ClassVar[tuple[str, ...]] = ("bits", "group")
     bits: Literal[8, 4] = 8
     """Of the grid on which weights will be."""
     group: int = 0

@@ -20,7 +20,7 @@ class Int4(Calibrated):
     """Round linear layers to 16 levels a group; what they read stays as it is."""
 
     kind: Literal["int4"] = "int4"
-    short: ClassVar[tuple[str, ...]] = ("group",)
+    positional: ClassVar[tuple[str, ...]] = ("group",)
     fixes: ClassVar[bool] = True
     group: int = 32
     """Weights in a row that share their levels: 32, 64, 128 or 256."""

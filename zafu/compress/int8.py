@@ -19,7 +19,7 @@ class Int8(Calibrated):
     """Round linear layers, convolutions and embeddings to 8-bit integers."""
 
     kind: Literal["int8"] = "int8"
-    short: ClassVar[tuple[str, ...]] = ("reads",)
+    positional: ClassVar[tuple[str, ...]] = ("reads",)
     fixes: ClassVar[bool] = True
     reads: Literal["dynamic", "static", "float"] = "dynamic"
     """How activations are read: in 8 bits by their own range, or by one that samples had; or as

@@ -21,7 +21,7 @@ class Layers(Calibrated):
     """Take the blocks out without which the loss grows least, one after the other."""
 
     kind: Literal["layers"] = "layers"
-    short: ClassVar[tuple[str, ...]] = ("count",)
+    positional: ClassVar[tuple[str, ...]] = ("count",)
     count: int = Field(default=1, ge=0)
     """Blocks that go, >= 0; only such whose output is as large as their input."""
 

@@ -22,7 +22,7 @@ class LoRA(Reshaping):
     """Give linear layers adapters; training then moves these alone."""
 
     kind: Literal["lora"] = "lora"
-    short: ClassVar[tuple[str, ...]] = ("rank", "alpha")
+    positional: ClassVar[tuple[str, ...]] = ("rank", "alpha")
     rank: int = Field(default=8, ge=1)
     """Of the adapters, >= 1."""
     alpha: float = Field(default=16.0, gt=0)

@@ -23,7 +23,7 @@ class LowRank(Calibrated):
     """Factor matrices; ranks are dealt so that the whole loses least for its size."""
 
     kind: Literal["low-rank"] = "low-rank"
-    short: ClassVar[tuple[str, ...]] = ("keep",)
+    positional: ClassVar[tuple[str, ...]] = ("keep",)
     ranges: ClassVar[dict[str, str]] = {"keep": "0.2:1"}
     keep: float = Field(default=0.6, gt=0, le=1)
     """Share of the numbers in these matrices that is left, 0 < k <= 1."""

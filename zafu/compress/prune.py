@@ -22,7 +22,7 @@ class Prune(Calibrated):
     """Take the least needed units out, the same share at each place or over all places."""
 
     kind: Literal["prune"] = "prune"
-    short: ClassVar[tuple[str, ...]] = ("amount",)
+    positional: ClassVar[tuple[str, ...]] = ("amount",)
     ranges: ClassVar[dict[str, str]] = {"amount": "0:0.9"}
     amount: float = Field(default=0.5, ge=0, lt=1)
     """Share of the units that goes, 0 <= a < 1."""

@@ -23,7 +23,7 @@ _BUDGET = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(UNITS)})")
 class Recovery(Compression):
     """A link that trains."""
 
-    short: ClassVar[tuple[str, ...]] = ("budget",)
+    positional: ClassVar[tuple[str, ...]] = ("budget",)
     budget: str = "1epochs"
     """How long: a number and epochs, steps, samples or tokens."""
     lr: float = Field(default=0.3, gt=0)

@@ -23,7 +23,7 @@ class Sparsify(Calibrated):
     """Set the least needed weights of each matrix, or of all, to 0; training leaves them there."""
 
     kind: Literal["sparsify"] = "sparsify"
-    short: ClassVar[tuple[str, ...]] = ("amount",)
+    positional: ClassVar[tuple[str, ...]] = ("amount",)
     ranges: ClassVar[dict[str, str]] = {"amount": "0:0.95"}
     amount: float = Field(default=0.5, ge=0, lt=1)
     """Share of the weights that become 0, 0 <= a < 1; with a pattern it follows from that."""
