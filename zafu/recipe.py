@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from zafu.data.contract import Data
 from zafu.data.fold import Fold
 from zafu.errors import Damaged, DataError, Fault, RecipeError, Refused
 from zafu.evaluation.contract import Evaluate
+from zafu.extras import missing
 from zafu.fit import Fit
 from zafu.layout import FOLDED, Layout
 from zafu.models.contract import Model
@@ -284,9 +284,8 @@ def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
     if fit.augment and fit.augment_backend == "opencv":
         if data.gives != "pixels":
             yield Fault("fit.augment_backend", f"torch, as the data gives {data.gives}", "opencv")
-        elif importlib.util.find_spec("cv2") is None:
-            hint = "pip install 'zafu[opencv]'"
-            yield Fault("fit.augment_backend", "the package cv2", "not installed", hint=hint)
+        else:
+            yield from missing((("cv2", "opencv"),), "fit.augment_backend")
 
 
 def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
@@ -361,10 +360,7 @@ def _packages_are_there(
 ) -> Iterator[Fault]:
     parts = {"task": task, "data": data, "model": model, "fit": fit, "evaluate": evaluate}
     for path, technique in (found for name, part in parts.items() for found in _inside(name, part)):
-        for package, extra in technique.needs:
-            if importlib.util.find_spec(package) is None:
-                hint = f"pip install 'zafu[{extra}]'"
-                yield Fault(path, f"the package {package}", "not installed", hint=hint)
+        yield from missing(technique.needs, path)
 
 
 _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (

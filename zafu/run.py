@@ -89,6 +89,11 @@ class Run:
         return self.folder.name
 
     @property
+    def stem(self) -> str:
+        """The name of its recipe, without the digest."""
+        return self.name.rpartition("-")[0] or self.name
+
+    @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
         return self.folder / "checkpoints"

@@ -77,9 +77,9 @@ class Trace(NamedTuple):
 def plain(recipe: Recipe) -> Recipe:
     """The recipe as it is compared: fp32 on the CPU, no dropout, SGD, some steps."""
     settings = recipe.dump()
-    settings["model"] |= {
-        name: 0.0 for name in ("dropout", "drop_path") if name in settings["model"]
-    }
+    model = settings["model"]
+    for part in (model, model.get("base", {})):  # of a compressed model: what it began as
+        part |= {name: 0.0 for name in ("dropout", "drop_path") if name in part}
     settings["fit"] |= dict.fromkeys(("epochs", "samples", "tokens", "seconds"))
     settings["fit"] |= {
         "optimizer": SGD(lr=0.1, momentum=0.9).dump(),

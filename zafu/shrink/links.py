@@ -72,8 +72,7 @@ def digest_of_all(source: Path, asked: Sequence[object]) -> str:
 
 def folder_of(place: Place, links: Sequence[Compression]) -> Path:
     """Where the last of these links is, or will be."""
-    name = place.source.name.rpartition("-")[0] or place.source.name
-    return place.runs / f"{name}-{links[-1].kind}-{digest(place.source.folder, links)}"
+    return place.runs / f"{place.source.stem}-{links[-1].kind}-{digest(place.source.folder, links)}"
 
 
 def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
