@@ -78,6 +78,12 @@ SUBJECTS = {
         LanguageModeling(),
         texts(),
     ),
+    "tied": Subject(
+        Decoder(width=64, heads=4, layers=2, hidden=96, tied=True),
+        TEXT,
+        LanguageModeling(),
+        texts(),
+    ),
 }
 METHODS = [kind for kind, of in Compression.kinds().items() if not issubclass(of, Recovery)]
 BEFORE = {"merge": "lora"}  # what a link needs before it

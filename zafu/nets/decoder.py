@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.table import Table
 from zafu.nets.transfer import Wider
 from zafu.nets.units import Slice, Units, units
 from zafu.nets.width import Plan, Style
@@ -143,7 +144,7 @@ class Trunk(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocab, shape.width)
+        self.embed_tokens: nn.Embedding | Table = nn.Embedding(shape.vocab, shape.width)
         rates = drop_path_rates(shape.drop_path, shape.layers)
         self.layers = nn.ModuleList(Block(shape, rate) for rate in rates)
         self.norm = _norm(shape.width, shape)
@@ -231,9 +232,10 @@ class Decoder(nn.Module):
     def leave(self, x: Tensor) -> Tensor:
         """Logits `(batch, time, vocab)` from the residual stream after the last block."""
         x = self.model.norm(x)
-        if self.lm_head is None:
-            return self.project(x, self.model.embed_tokens.weight)
-        return self.lm_head(x)
+        if self.lm_head is not None:
+            return self.lm_head(x)
+        table = self.model.embed_tokens
+        return table.project(x) if isinstance(table, Table) else self.project(x, table.weight)
 
     def units(self) -> list[Units]:
         """The heads (with grouped queries: the groups) and hidden neurons; then the stream."""

@@ -26,12 +26,13 @@ LEAST = 1e-12  # a scale is never 0
 class Int8(nn.Module):
     """What both kinds of layers have."""
 
+    bits = 8
     weight: Tensor  # int8, its first dim the outputs
     scale: Tensor  # (outputs,) float32
     bias: Tensor | None
     seen: Tensor  # of static layers: the least and the largest number that was read
 
-    def __init__(self, like: nn.Linear | nn.Conv2d, reads: Reads) -> None:
+    def __init__(self, like: nn.Linear | nn.Conv2d | nn.Embedding, reads: Reads) -> None:
         super().__init__()
         self.reads, shape, device = reads, like.weight.shape, like.weight.device
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8, device=device))
@@ -79,9 +80,9 @@ class Int8(nn.Module):
 class Int8Linear(Int8):
     """A linear layer; dynamic: a scale for each row that is read."""
 
-    def __init__(self, like: nn.Linear, reads: Reads) -> None:
+    def __init__(self, like: nn.Linear | nn.Embedding, reads: Reads) -> None:
         super().__init__(like, reads)
-        self.in_features, self.out_features = like.in_features, like.out_features
+        self.out_features, self.in_features = like.weight.shape
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., inputs)` to `(..., outputs)`."""
@@ -90,6 +91,10 @@ class Int8Linear(Int8):
         rows = x.reshape(-1, self.in_features).float()
         found = self._static(rows) if self.reads == "static" else self._dynamic(rows)
         return found.to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Its rows as floats, `(...)` to `(..., inputs)`."""
+        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
 
     def _dynamic(self, rows: Tensor) -> Tensor:
         sizes = (rows.abs().amax(1, keepdim=True) / 127).clamp_(min=LEAST)
@@ -157,47 +162,21 @@ class Int8Conv(Int8):
         return found.to(x.dtype)
 
 
-class Int8Embedding(nn.Module):
-    """A table of vectors, each in a scale of its own."""
-
-    weight: Tensor  # (rows, dims) int8
-    scale: Tensor  # (rows,) float32
-
-    def __init__(self, like: nn.Embedding) -> None:
-        super().__init__()
-        shape, device = like.weight.shape, like.weight.device
-        self.num_embeddings, self.embedding_dim = shape
-        self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8, device=device))
-        self.register_buffer("scale", torch.ones(shape[0], device=device))
-
-    @property
-    def numbers(self) -> int:
-        """How many weights it has."""
-        return self.weight.numel()
-
-    def take(self, weight: Tensor) -> None:
-        """In place: round these vectors."""
-        scale = (weight.detach().abs().amax(1) / 127).clamp(min=LEAST)
-        self.scale.copy_(scale)
-        self.weight.copy_((weight / scale[:, None]).round().clamp(-127, 127))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """`(...)` to `(..., dims)`."""
-        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
-
-
 def _whole(x: Tensor, scale: float, zero: int) -> Tensor:
     return (x * (1 / scale)).add_(zero).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv | Int8Embedding:
-    """A layer in 8 bits for a whole one; its weights are undefined. KeyError where it cannot be."""
+def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv:
+    """A layer in 8 bits for a whole one; its weights are undefined. KeyError where it cannot be.
+
+    A table has no range of what it reads: where it multiplies, a static one goes by each row.
+    """
     match layer:
         case nn.Linear():
             return Int8Linear(layer, reads)
         case nn.Conv2d(padding_mode="zeros") if not isinstance(layer.padding, str):
             return Int8Conv(layer, reads)
         case nn.Embedding():
-            return Int8Embedding(layer)
+            return Int8Linear(layer, "dynamic" if reads == "static" else reads)
         case _:
             raise KeyError(f"no 8 bits for {type(layer).__name__}")
