@@ -10,7 +10,7 @@ are widened first, which saves memory and no time. These layers do not learn.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,34 @@ from zafu.nets.surgery import copied_bias
 Reads = Literal["dynamic", "static", "float"]
 FEW = 32  # rows below which the plain integer product is faster than the packed one
 LEAST = 1e-12  # a scale is never 0
+ZERO = 128  # of rows without a sign
+
+
+class Read(NamedTuple):
+    """What layers read, in 8 bits by a scale of each row."""
+
+    of: Tensor  # (..., inputs)
+    whole: Tensor  # (rows, inputs): int8 of few rows, else uint8, whose zero is 128
+    sizes: Tensor  # (rows, 1)
+
+
+def read(x: Tensor) -> Read:
+    """Each row `(..., inputs)` to a grid of its own."""
+    rows = x.reshape(-1, x.shape[-1]).float()
+    sizes = (rows.abs().amax(1, keepdim=True) / 127).clamp_(min=LEAST)
+    whole = (rows / sizes).round_()
+    if len(rows) < FEW:
+        return Read(x, whole.to(torch.int8), sizes)
+    return Read(x, whole.add_(ZERO).to(torch.uint8), sizes)
+
+
+def together(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
+    """What layers that read the same answer; those that round it do so once."""
+    once = x.device.type == "cpu" and all(
+        isinstance(layer, Int8Linear) and layer.reads == "dynamic" for layer in layers
+    )
+    seen = read(x) if once else x
+    return tuple(layer(seen) for layer in layers)
 
 
 class Int8(nn.Module):
@@ -84,26 +112,29 @@ class Int8Linear(Int8):
         super().__init__(like, reads)
         self.out_features, self.in_features = like.weight.shape
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Read) -> Tensor:
         """`(..., inputs)` to `(..., outputs)`."""
+        if isinstance(x, Read):
+            return self._shaped(self._dynamic(x), x.of)
         if x.device.type != "cpu" or self.reads == "float":
             return self._by_floats(x)
-        rows = x.reshape(-1, self.in_features).float()
-        found = self._static(rows) if self.reads == "static" else self._dynamic(rows)
-        return found.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        if self.reads == "dynamic":
+            return self._shaped(self._dynamic(read(x)), x)
+        return self._shaped(self._static(x.reshape(-1, self.in_features).float()), x)
+
+    def _shaped(self, rows: Tensor, x: Tensor) -> Tensor:
+        return rows.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
     def vectors(self, ids: Tensor) -> Tensor:
         """Its rows as floats, `(...)` to `(..., inputs)`."""
         return self.weight[ids] * self.scale[ids].unsqueeze(-1)
 
-    def _dynamic(self, rows: Tensor) -> Tensor:
-        sizes = (rows.abs().amax(1, keepdim=True) / 127).clamp_(min=LEAST)
-        whole = (rows / sizes).round_()
-        if len(rows) < FEW:
-            added = torch._int_mm(whole.to(torch.int8), self.weight.t())
-            found = added.float().mul_(sizes).mul_(self.scale)
-            return found if self.bias is None else found.add_(self.bias)
-        found = self._product(whole.add_(128).to(torch.uint8), 1.0, 128, None).mul_(sizes)
+    def _dynamic(self, x: Read) -> Tensor:
+        if x.whole.dtype == torch.int8:
+            added = torch._int_mm(x.whole, self.weight.t())
+            found = added.float().mul_(x.sizes).mul_(self.scale)
+        else:
+            found = self._product(x.whole, 1.0, ZERO, None).mul_(x.sizes)
         return found if self.bias is None else found.add_(self.bias)
 
     def _static(self, rows: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ from zafu.build import load_model
 from zafu.compress.contract import Reshaping
 from zafu.compress.int4 import Int4
 from zafu.compress.int8 import Int8
-from zafu.compress.runtime.sensitivity import Cost, Forms, Judge, rounded, together
+from zafu.compress.runtime.sensitivity import Cost, Forms, Judge, bits, rounded, tied
 from zafu.errors import Refused
-from zafu.nets.table import inside
 from zafu.shrink.links import Place, calibration_batches, placed, unstopped, work
 from zafu.signals import Stop, stoppable
 
@@ -65,7 +64,7 @@ def alone(
     Layers that share their weights are one. Raises Interrupted if somebody asked to stop.
     """
     forms = rounded(before, after)
-    ties = together(before, forms)
+    ties = tied(before, forms)
     candidates: list[Forms] = [{name: forms[name] for name in names} for names in ties]
     if not candidates:
         return {}
@@ -76,17 +75,16 @@ def alone(
         judge.see(batch)
         if perf_counter() - begun > SECONDS:
             break
-    bits = [inside(forms[names[0]]).bits for names in ties]
     return {
-        ", ".join(names): _plain(cost, own)
-        for names, cost, own in zip(ties, judge.found(), bits, strict=True)
+        ", ".join(names): _plain(cost, bits(forms[names[0]]))
+        for names, cost in zip(ties, judge.found(), strict=True)
     }
 
 
-def _plain(cost: Cost, bits: int) -> dict[str, Any]:
+def _plain(cost: Cost, many: int) -> dict[str, Any]:
     of = cost.loss
     return {
-        "bits": bits,
+        "bits": many,
         "loss": of.value,
         "low": of.low,
         "high": of.high,

@@ -18,17 +18,17 @@ from zafu import tensors
 from zafu.compress.contract import Reshaping, Work
 from zafu.compress.int4 import Int4
 from zafu.compress.int8 import Int8
-from zafu.compress.runtime.sensitivity import Judge, rounded, together
+from zafu.compress.runtime.sensitivity import Judge, bits, rounded, tied
 from zafu.edits.contract import Edit
 from zafu.edits.int4 import Int4 as Edited4
 from zafu.edits.int8 import Int8 as Edited8
 from zafu.errors import Refused
 from zafu.nets.surgery import put
-from zafu.nets.table import inside
 
 if TYPE_CHECKING:
     from zafu.compress.mixed import Mixed
 
+BITS = {4: "4 bits", 8: "8 bits", 0: "as before"}
 MOST = 20_000  # assignments that are kept; of more, those of which others are near in bytes go
 
 
@@ -66,16 +66,13 @@ def to_mixed(spec: Mixed, work: Work) -> Iterable[Edit]:
     for one in chosen:
         for name, form in one.forms.items():
             put(work.model, name, form)
-    by_bits = {bits: [n for one in chosen if one.bits == bits for n in one.forms] for bits in BITS}
-    for bits, names in by_bits.items():
+    by_bits = {many: [n for one in chosen if one.bits == many for n in one.forms] for many in BITS}
+    for many, names in by_bits.items():
         if names:
-            work.note(f"mixed: {BITS[bits]}: {', '.join(names)}")
+            work.note(f"mixed: {BITS[many]}: {', '.join(names)}")
     share, loss = (rest + int(found.bytes[at])) / whole, found.loss[at]
     work.note(f"mixed: {share:.3g} of the bytes; layers, one by one, add {loss:.3g} to the loss")
     return _edits(spec, by_bits)
-
-
-BITS = {4: "4 bits", 8: "8 bits", 0: "as before"}
 
 
 def front(layers: Sequence[Sequence[Choice]]) -> Front:
@@ -114,7 +111,7 @@ def _options(spec: Mixed, work: Work) -> list[list[_Option]]:
     four = Int4(group=spec.group, layers=spec.layers, skip=spec.skip, tables=True)
     eight = Int8(reads=spec.reads, layers=spec.layers, skip=spec.skip)
     made = [*_forms(eight, work, needed=True), *_forms(four, work, needed=False)]
-    ties = together(work.model, made[0])
+    ties = tied(work.model, made[0])
     able = [
         (at, {name: forms[name] for name in names})
         for at, names in enumerate(ties)
@@ -126,14 +123,14 @@ def _options(spec: Mixed, work: Work) -> list[list[_Option]]:
         judge.see(batch)
     found = [[_option({n: work.model.get_submodule(n) for n in names}, 0, 0.0)] for names in ties]
     for (at, forms), cost in zip(able, judge.found(), strict=True):
-        found[at].append(_option(forms, inside(forms[ties[at][0]]).bits, cost.moved))
+        found[at].append(_option(forms, bits(forms[ties[at][0]]), cost.moved))
     return found
 
 
-def _option(forms: dict[str, nn.Module], bits: int, loss: float) -> _Option:
+def _option(forms: dict[str, nn.Module], many: int, loss: float) -> _Option:
     """What layers take together; what they share counts once."""
     stored = tensors.size(tensors.of_module(nn.ModuleList(forms.values())))
-    return _Option(bits, forms, Choice(stored, loss))
+    return _Option(many, forms, Choice(stored, loss))
 
 
 def _forms(link: Reshaping, work: Work, *, needed: bool) -> Iterator[dict[str, nn.Module]]:

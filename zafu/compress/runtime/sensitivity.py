@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -93,7 +93,12 @@ def rounded(before: nn.Module, after: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def together(model: nn.Module, names: Iterable[str]) -> list[tuple[str, ...]]:
+def bits(form: nn.Module) -> int:
+    """How many bits a weight of a rounded layer has."""
+    return cast("Int8 | Int4Linear | Fp8", inside(form)).bits
+
+
+def tied(model: nn.Module, names: Iterable[str]) -> list[tuple[str, ...]]:
     """Layers by name, those that share their weights side by side."""
     found = dict[int, tuple[str, ...]]()
     for name in names:
