@@ -112,6 +112,13 @@ def test_one_of_two_that_share_is_refused_by_name(how: str) -> None:
         rounded(Sharing(), how)
 
 
+def test_a_head_that_foresees_its_rounding_goes_on_sharing() -> None:
+    module = Sharing()
+    rounded(module, "aware:8")
+
+    assert module.out.weight is module.table.weight
+
+
 def test_a_table_that_does_more_than_look_up_stays() -> None:
     class Scaled(nn.Embedding):
         def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002

@@ -106,8 +106,8 @@ def to_fake(spec: Aware, work: Work) -> Iterable[Edit]:
     group = spec.group or (32 if spec.bits == 4 else 0)
     layers = tuple(
         name
-        for name, layer in named(work.model, spec).items()
-        if isinstance(layer, nn.Linear) and not (group and layer.in_features % group)
+        for name, layer in _chosen(work.model, spec, (nn.Linear,)).items()
+        if not (group and layer.weight.shape[1] % group)
     )
     if not layers:
         raise Refused("aware: no linear layer of these names whose inputs the groups divide")
@@ -150,20 +150,27 @@ def named(
 
     Raises Refused where one shares its weights with another that is not chosen.
     """
-    able = {name: layer for name, layer in root.named_modules() if _plain(layer)}
-    chosen = {
-        name: cast("Layer", layer)
-        for name, layer in able.items()
-        if isinstance(layer, kinds)
-        and any(fnmatchcase(name, pattern) for pattern in spec.layers)
-        and not any(fnmatchcase(name, pattern) for pattern in spec.skip)
-    }
+    chosen = _chosen(root, spec, kinds)
     ours = {id(layer.weight): name for name, layer in chosen.items()}
-    for name in able.keys() - chosen.keys():
-        if other := ours.get(id(able[name].weight)):
+    for name, layer in root.named_modules():
+        other = ours.get(id(layer.weight)) if _plain(layer) and name not in chosen else None
+        if other:
             text = f"{other} shares its weights with {name}: choose both or none of them"
             raise Refused(f"{spec.kind}: {text}")
     return chosen
+
+
+def _chosen(
+    root: nn.Module, spec: Patterns, kinds: tuple[type[nn.Module], ...]
+) -> dict[str, Layer]:
+    return {
+        name: cast("Layer", layer)
+        for name, layer in root.named_modules()
+        if _plain(layer)
+        and isinstance(layer, kinds)
+        and any(fnmatchcase(name, pattern) for pattern in spec.layers)
+        and not any(fnmatchcase(name, pattern) for pattern in spec.skip)
+    }
 
 
 def _plain(layer: nn.Module) -> bool:
