@@ -78,11 +78,18 @@ SUBJECTS = {
         LanguageModeling(),
         texts(),
     ),
+    "tied": Subject(
+        Decoder(width=64, heads=4, layers=2, hidden=96, tied=True),
+        TEXT,
+        LanguageModeling(),
+        texts(),
+    ),
 }
 METHODS = [kind for kind, of in Compression.kinds().items() if not issubclass(of, Recovery)]
 BEFORE = {"merge": "lora"}  # what a link needs before it
 NO_LINEAR = ("int4", "aware", "lora", "merge")
 REFUSED = {(kind, "convnet") for kind in NO_LINEAR}  # it has its head alone
+REFUSED.add(("mixed", "convnet"))  # a quarter of its bytes would take 4 bits for convolutions
 CASES = [(kind, name) for kind in METHODS for name in SUBJECTS if (kind, name) not in REFUSED]
 
 

@@ -21,7 +21,7 @@ from zafu.models.compressed import Compressed
 from zafu.pipeline import Event
 from zafu.report.page import write as write_report
 from zafu.session import Note
-from zafu.shrink import footprint, weights
+from zafu.shrink import footprint, sensitivity, weights
 from zafu.shrink.links import Place, answers, folder_of, made, placed
 from zafu.signals import Stop, stoppable
 
@@ -78,6 +78,7 @@ def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, A
     spoken = footprint.decoding(modules, batch.inputs)
     rows, end = list[dict[str, Any]](), weights.reach(modules["before"])
     units = held.units(_first(len(held), every=True))
+    parent = modules["before"]
     for name, module in modules.items():
         if stop:
             raise Interrupted(f"{stop.signal}: run the same command again")
@@ -96,9 +97,11 @@ def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, A
                 "cost": spent[name].dump(),
                 "decoding": spoken[name].dump() if name in spoken else None,
                 "energy": used.dump() if used else None,
+                "sensitivity": sensitivity.alone(place, parent, module, stop) or None,
                 **weights.spread(module, end),
             }
         )
+        parent = module
     return {
         "split": split,
         "metric": recipe.metric,
