@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import Gram, Matrix, in_turn, matrix
+from zafu.compress.runtime.calibration import Gram, in_turn, matrix
 from zafu.compress.runtime.compensate import compensated
-from zafu.compress.runtime.factor import chosen
 from zafu.edits.contract import Edit
 from zafu.edits.sparse import Sparse as Edited
 from zafu.errors import Refused
+from zafu.nets.matrices import Matrix, chosen
 from zafu.nets.sparse import sparse
 from zafu.nets.surgery import put
 
