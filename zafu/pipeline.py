@@ -20,7 +20,7 @@ from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
 from zafu.artifact import MODEL, model_folder
-from zafu.build import build, device_of, load_model
+from zafu.build import build, device_of, load_model, stored
 from zafu.checkpoint import State
 from zafu.errors import DiskFull, Interrupted, LostRank, RecipeError, Refused
 from zafu.evaluation import calibration
@@ -286,13 +286,13 @@ def ship(
 
     `facts` go into its card.
     """
-    recipe = run.recipe
+    recipe, model = stored(run.recipe, model)
     weights = tensors.of_module(model)
 
     def write(part: Path) -> None:
         shutil.copytree(data / "transform", part, dirs_exist_ok=True)
         shutil.copyfile(data / "signature.json", part / "signature.json")
-        shutil.copyfile(run.folder / "recipe.yaml", part / "recipe.yaml")
+        artifact.write_text(part / "recipe.yaml", to_yaml(recipe.dump()))
         signature = Signature.parse(artifact.read_json(data / "signature.json"))
         if fitted:
             artifact.write_json(part / calibration.FILE, fitted._asdict())
@@ -306,7 +306,7 @@ def ship(
         kind="model",
         parameters=tensors.count(model),
         bytes=tensors.size(weights),
-        recipe=recipe.identity(),
+        recipe=run.recipe.identity(),
         data=data.name,
         environment=artifact.read_json(run.folder / "environment.json"),
         **facts,

@@ -49,7 +49,7 @@ def test_a_sparse_layer_of_a_sparse_layer_has_its_form() -> None:
 
 
 def test_what_is_judged_is_what_a_fused_optimizer_has_left() -> None:
-    """Fused kernels change tensors without a word: what was kept for judging must not outlive it."""
+    """Fused kernels change tensors without a word: what is kept for judging may not outlive it."""
     net, x = nn.Sequential(sparse(zeroed("linear"))), torch.randn(5, 9)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
     for _ in range(2):
