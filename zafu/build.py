@@ -101,8 +101,9 @@ def stored(recipe: Recipe, module: nn.Module) -> tuple[Recipe, nn.Module]:
     names = names_of(module)
     for name, layer in chosen(module, spec.layers, spec.skip).items():
         made = sparse(layer)
-        left, many = made.values.numel(), layer.weight.numel()
-        if len(names[layer.weight]) == 1 and left + many / FLOAT_BITS < many:
+        weight, left = module.get_parameter(f"{name}.weight"), made.values.numel()
+        many = weight.numel()
+        if len(names[weight]) == 1 and left + many / FLOAT_BITS < many:
             put(module, name, made)
             counts[name] = left
     edits = (Sparse(counts=counts),) if counts else ()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zafu.errors import Damaged, RecipeError
 from zafu.fit import Fit
-from zafu.optim.averaging import EMA, SWA
+from zafu.optim.averaging import EMA, SWA, Average
 from zafu.optim.contract import Optimizer
 from zafu.optim.runtime.update import Update
 from zafu.optim.schedules import Constant
@@ -30,10 +30,21 @@ def network() -> nn.Sequential:
         return nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 5))
 
 
-def updating(model: nn.Module, sparsity: dict[str, Any] | None, **others: Any) -> Update:
-    spec = None if sparsity is None else Sparsity.parse({"every": 1, **sparsity})
-    given = {"optimizer": SGD(lr=0.1), "schedule": Constant(), "seed": 0} | others
-    return Update(model, sparsity=spec, **given)
+def updating(
+    model: nn.Module,
+    sparsity: dict[str, Any] | None,
+    *,
+    optimizer: Optimizer | None = None,
+    average: Average | None = None,
+) -> Update:
+    return Update(
+        model,
+        optimizer=optimizer or SGD(lr=0.1),
+        schedule=Constant(),
+        average=average,
+        sparsity=None if sparsity is None else Sparsity.parse({"every": 1, **sparsity}),
+        seed=0,
+    )
 
 
 def backward(model: nn.Module, step: int) -> None:

@@ -50,7 +50,7 @@ class Recovery(Compression):
         budget = dict[str, Any]()
         if found := _BUDGET.fullmatch(self.budget):
             number, unit = found[1], found[2]
-            budget = dict.fromkeys((*UNITS, "seconds"))
+            budget |= dict.fromkeys((*UNITS, "seconds"))
             budget[unit] = float(number) if unit == "epochs" else int(float(number))
         optimizer, lr = dict(fit["optimizer"]), fit["optimizer"]["lr"]
         if isinstance(lr, dict):

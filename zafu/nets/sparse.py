@@ -108,7 +108,7 @@ def whole(layer: Sparse) -> nn.Linear | nn.Conv2d:
     if how is None:
         made: nn.Linear | nn.Conv2d = nn.Linear(inputs, outputs, bias=bias)
     else:
-        made = nn.Conv2d(inputs * how["groups"], outputs, tuple(kernel), bias=bias, **how)
+        made = nn.Conv2d(inputs * how["groups"], outputs, (kernel[0], kernel[1]), bias=bias, **how)
     made.to(layer.values.device, layer.values.dtype)
     with torch.no_grad():
         made.weight.copy_(layer.weight)

@@ -303,7 +303,8 @@ def _thinned(
 ) -> dict[str, Tensor]:
     """The trained matrices whose weights may go, by name; RecipeError if there are none."""
     names = names_of(model)
-    weights = [layer.weight for layer in chosen(model, spec.layers, spec.skip).values()]
+    layers = chosen(model, spec.layers, spec.skip)
+    weights = [model.get_parameter(f"{name}.weight") for name in layers]
     alone = [w for w in weights if w in own and w.requires_grad and len(names[w]) == 1]
     if not alone:
         expected = "patterns of names of linear layers or convolutions that are trained"
