@@ -243,7 +243,8 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     step = session.state.best_step if best else session.step
     with session.update.evaluating():
         fitted = calibrated(session, data)
-        ship(run, model, data, step=step or session.step, fitted=fitted)
+        recipe, smaller = stored(run.recipe, model)
+        ship(Run(run.folder, recipe), smaller, data, step=step or session.step, fitted=fitted)
         split = judging(run.recipe, data)
         found = judged_answers(run.recipe, model, data, split, loader=session.reader)
         told = unless_stopped(found, session.stop)
@@ -286,7 +287,7 @@ def ship(
 
     `facts` go into its card.
     """
-    recipe, model = stored(run.recipe, model)
+    recipe = run.recipe
     weights = tensors.of_module(model)
 
     def write(part: Path) -> None:
@@ -306,7 +307,7 @@ def ship(
         kind="model",
         parameters=tensors.count(model),
         bytes=tensors.size(weights),
-        recipe=run.recipe.identity(),
+        recipe=recipe.identity(),
         data=data.name,
         environment=artifact.read_json(run.folder / "environment.json"),
         **facts,

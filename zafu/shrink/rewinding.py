@@ -39,8 +39,9 @@ def refuse(source: Run, links: Sequence[Compression]) -> None:
 def rewound(source: Run, data: Path, parent: Path, link: Rewind, folder: Path) -> Path:
     """The model folder of what `link` trains from, made in `folder` where it is not there.
 
-    Raises Interrupted after a signal.
+    Raises Interrupted after a signal, and as `refuse`.
     """
+    refuse(source, [link])
     if not (folder / artifact.CARD).is_file():
         with stoppable() as stop:
             early = early_model(source.recipe, data, link.to, stop)
