@@ -14,6 +14,7 @@ from zafu.evaluation.contract import Evaluate
 from zafu.fit import EarlyStopping, Fit
 from zafu.optim.contract import Group
 from zafu.optim.gradient import Clip, Noise
+from zafu.optim.sparsity import Sparsity
 from zafu.recipe import Recipe
 from zafu.spec import Family, Spec, fields_of
 
@@ -23,6 +24,7 @@ PARTS: dict[str, type[Spec]] = {
     "`fit`": Fit,
     "`fit.clip`": Clip,
     "`fit.noise`": Noise,
+    "`fit.sparsity`": Sparsity,
     "`fit.early_stopping`": EarlyStopping,
     "`fit.optimizer.groups`, each": Group,
     "`data.split`": Shares,

@@ -17,13 +17,14 @@ from zafu import plugins as plugin_files
 from zafu.artifact import MODEL, card, digest_file, model_folder
 from zafu.compress.contract import Compression
 from zafu.compress.field import Chain
+from zafu.compress.gradual import Gradual
 from zafu.data.contract import Data
 from zafu.data.fold import Fold
 from zafu.errors import Damaged, DataError, Fault, RecipeError, Refused
 from zafu.evaluation.contract import Evaluate
 from zafu.extras import missing
 from zafu.fit import Fit
-from zafu.layout import FOLDED, Layout
+from zafu.layout import AXES, FOLDED, Layout
 from zafu.models.contract import Model
 from zafu.signature import Tokens
 from zafu.source import Source, read
@@ -313,6 +314,15 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
         yield Fault("fit.compile", expected, "true", hint="set layout.schedule=1f1b")
 
 
+def _whole_matrices(fit: Fit, layout: Layout) -> Iterator[Fault]:
+    """Faults of layouts in which no process has all that is ranked."""
+    for axis in AXES if fit.sparsity else ():
+        degree = getattr(layout, axis)
+        if axis != "data" and degree > 1:
+            expected = "1 with fit.sparsity, which ranks whole matrices; layout.data has them"
+            yield Fault(f"layout.{axis}", expected, str(degree))
+
+
 def _optimizer_transfers(model: Model, fit: Fit) -> Iterator[Fault]:
     """Faults where a width is transferred and steps do not follow it by a known rule."""
     optimizer = fit.optimizer
@@ -348,10 +358,11 @@ def _windows_fit(task: Task, data: Data, model: Model, layout: Layout) -> Iterat
             yield Fault(path, expected, f"data.context={length}")
 
 
-def _links_follow(compress: tuple[Compression, ...]) -> Iterator[Fault]:
-    """Faults of links that cannot follow those before them."""
+def _links_follow(fit: Fit, compress: tuple[Compression, ...]) -> Iterator[Fault]:
+    """Faults of links that cannot follow those before them, or zeros that training has left."""
+    before = (Gradual(),) if fit.sparsity else ()
     for index, link in enumerate(compress):
-        for fault in link.after(compress[:index]):
+        for fault in link.after((*before, *compress[:index])):
             yield replace(fault, path=f"compress.{index}.{fault.path}".rstrip("."))
 
 
@@ -379,6 +390,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _augmentation_suits,
     _optimizer_transfers,
     _layout_fits,
+    _whole_matrices,
     _links_follow,
     _packages_are_there,
 )

@@ -176,8 +176,8 @@ def foresee(recipe: Recipe, folder: Path, signature: Signature | None = None) ->
 
 
 def checkpoint_bytes(recipe: Recipe, signature: Signature) -> int:
-    """Bytes of one checkpoint: weights, optimizer state and average."""
-    per_weight = 1 + recipe.fit.optimizer.state_per_parameter + (recipe.fit.average is not None)
+    """Bytes of one checkpoint: weights, and the state of what moves them."""
+    per_weight = 1 + recipe.fit.state_per_weight
     return round(recipe.model.parameter_count(signature) * per_weight * BYTES)
 
 

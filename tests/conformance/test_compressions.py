@@ -14,6 +14,7 @@ from torch import nn
 
 from zafu import tensors
 from zafu.batch import Batch
+from zafu.build import stored
 from zafu.compress.contract import Compression, Work
 from zafu.compress.recovery import Recovery
 from zafu.compress.words import link
@@ -25,6 +26,8 @@ from zafu.models.convnet import ConvNet
 from zafu.models.decoder import Decoder
 from zafu.models.mlp import MLP
 from zafu.models.vit import ViT
+from zafu.nets.matrices import chosen
+from zafu.recipe import Recipe
 from zafu.signature import Pixels, Signature, Tokens
 from zafu.task import Classification, LanguageModeling, Task
 
@@ -118,6 +121,25 @@ def test_the_model_is_had_again_from_its_recipe_and_its_weights(
     torch.testing.assert_close(subject.said(again.eval()), subject.said(module), rtol=0, atol=0)
     with torch.device("meta"):
         smaller.build(subject.signature)
+
+
+@pytest.mark.parametrize("name", ["mlp", "convnet", "vit"])
+def test_zeros_of_training_are_stored_as_those_of_a_link(name: str) -> None:
+    subject = SUBJECTS[name]
+    module = subject.built()
+    fit = {"epochs": 1, "sparsity": {"amount": 0.7}}
+    given = {"task": "classification", "data": "digits", "fit": fit}
+    recipe = Recipe.parse(given | {"model": subject.spec.dump()})
+    for layer in chosen(module, ("*",), ("head",)).values():
+        least = layer.weight.detach().abs().flatten().quantile(0.7)
+        layer.weight.data[layer.weight.abs() < least] = 0
+
+    smaller, thin = stored(recipe, module)
+    again = smaller.model.build(subject.signature)
+    tensors.into_module(again, tensors.of_module(thin), Path())
+
+    torch.testing.assert_close(subject.said(again.eval()), subject.said(module), rtol=0, atol=0)
+    assert tensors.size(tensors.of_module(thin)) < 0.6 * tensors.size(tensors.of_module(module))
 
 
 @pytest.mark.parametrize("nothing", ["prune:0", "sparsify:0", "low-rank:1", "layers:0"])

@@ -48,7 +48,7 @@ class Prune(Calibrated):
         before = tuple(before)
         yield from whole(before, "prune")
         for link in before:
-            if link.kind in ("sparsify", "low-rank"):
+            if link.kind in ("sparsify", "gradual", "low-rank"):
                 yield Fault("", f"prune before {link.kind}, behind which matrices are parts", "it")
 
     def apply(self, work: Work) -> Iterable[Edit]:

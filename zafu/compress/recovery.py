@@ -47,17 +47,18 @@ class Recovery(Compression):
 
     def trained(self, fit: dict[str, Any], start: str) -> dict[str, Any]:
         """Another budget, a learning rate that is a part of the recipe's, and where to start."""
-        found = _BUDGET.fullmatch(self.budget)
-        number, unit = (found[1], found[2]) if found else ("1", "epochs")
-        budget = dict.fromkeys((*UNITS, "seconds")) | {
-            unit: float(number) if unit == "epochs" else int(float(number))
-        }
+        budget = dict[str, Any]()
+        if found := _BUDGET.fullmatch(self.budget):
+            number, unit = found[1], found[2]
+            budget |= dict.fromkeys((*UNITS, "seconds"))
+            budget[unit] = float(number) if unit == "epochs" else int(float(number))
         optimizer, lr = dict(fit["optimizer"]), fit["optimizer"]["lr"]
         if isinstance(lr, dict):
             optimizer["lr"] = lr | {"start": lr["start"] * self.lr}
         else:
             optimizer["lr"] = lr * self.lr
-        return fit | budget | {"start": start, "optimizer": optimizer, "early_stopping": None}
+        own = {"start": start, "optimizer": optimizer, "early_stopping": None, "sparsity": None}
+        return fit | budget | own
 
 
 @final

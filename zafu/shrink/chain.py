@@ -19,9 +19,10 @@ from zafu.judge import judging
 from zafu.measure import Measurement
 from zafu.models.compressed import Compressed
 from zafu.pipeline import Event
+from zafu.recipe import Recipe
 from zafu.report.page import write as write_report
 from zafu.session import Note
-from zafu.shrink import footprint, sensitivity, weights
+from zafu.shrink import footprint, rewinding, sensitivity, weights
 from zafu.shrink.links import Place, answers, folder_of, made, placed
 from zafu.signals import Stop, stoppable
 
@@ -44,9 +45,10 @@ def compress(
     `folder` is a finished run. Raises what `links.made` raises.
     """
     place = placed(folder, runs)
-    model = place.source.recipe.model
+    model = Recipe.stored(artifact.model_folder(folder) / "recipe.yaml").model
     if faults := out_of_order(links, model.edits if isinstance(model, Compressed) else ()):
         raise RecipeError(faults)
+    rewinding.refuse(place.source, links)
     last = folder_of(place, links)
     if (last / NAME).is_file():
         yield Shrunk(last, read_json(last / NAME), new=False)

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from zafu.batch import Batch
 from zafu.nets.depth import Deep
+from zafu.nets.matrices import Matrix
 
-Matrix = nn.Linear | nn.Conv2d  # the layers that are matrices of what they read
 Hook = Callable[[nn.Module, Tensor], None]
 
 
@@ -58,15 +58,6 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
         patches = [functional.unfold(part, *sizes).transpose(1, 2).flatten(0, 1) for part in parts]
         return torch.cat(patches)
     return x.reshape(-1, x.shape[-1])
-
-
-def matrices(root: nn.Module) -> dict[str, Matrix]:
-    """The linear layers and convolutions of a model by name, in the order of its modules."""
-    return {
-        name: layer
-        for name, layer in root.named_modules()
-        if isinstance(layer, (nn.Linear, nn.Conv2d)) and layer.weight.is_floating_point()
-    }
 
 
 @contextmanager

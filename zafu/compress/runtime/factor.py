@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import Matrix, grams, matrices
+from zafu.compress.runtime.calibration import grams
 from zafu.edits.contract import Edit
 from zafu.edits.low_rank import LowRank as Edited
 from zafu.errors import Refused
 from zafu.nets import factored
 from zafu.nets.factored import FactoredConv, FactoredLinear
+from zafu.nets.matrices import chosen
 from zafu.nets.surgery import bias_of, put
 
 if TYPE_CHECKING:
@@ -60,18 +60,6 @@ def factor(spec: LowRank, work: Work) -> Iterable[Edit]:
 
 def _factored(layer: nn.Module) -> bool:
     return isinstance(layer, (FactoredLinear, FactoredConv))
-
-
-def chosen(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[str, Matrix]:
-    """The matrices whose names fit; of convolutions, those that see all channels."""
-    layers, skip = tuple(layers), tuple(skip)
-    return {
-        name: layer
-        for name, layer in matrices(root).items()
-        if any(fnmatchcase(name, pattern) for pattern in layers)
-        and not any(fnmatchcase(name, pattern) for pattern in skip)
-        and not (isinstance(layer, nn.Conv2d) and layer.groups > 1)
-    }
 
 
 def spectrum(weight: Tensor, gram: Tensor | None) -> Spectrum:

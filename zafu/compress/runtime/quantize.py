@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import in_turn, matrices, matrix, reading
+from zafu.compress.runtime.calibration import in_turn, matrix, reading
 from zafu.compress.runtime.compensate import compensated
 from zafu.edits.contract import Edit
 from zafu.edits.fake import Fake as Faked
@@ -20,6 +20,7 @@ from zafu.edits.int8 import Int8 as Edited8
 from zafu.errors import Refused
 from zafu.nets import fp8, int4, int8
 from zafu.nets.fake import Fake
+from zafu.nets.matrices import matrices
 from zafu.nets.sparse import Sparse
 from zafu.nets.surgery import put
 from zafu.nets.table import forms, inside

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import Gram, grams, matrices, matrix
+from zafu.compress.runtime.calibration import Gram, grams, matrix
 from zafu.compress.runtime.scores import SCORES
 from zafu.edits.contract import Edit
 from zafu.edits.shapes import Shapes
 from zafu.errors import Refused
+from zafu.nets.matrices import matrices
 from zafu.nets.units import Prunable, Slice, Units, entries, keep
 
 if TYPE_CHECKING:
