@@ -20,7 +20,7 @@ from zafu.errors import Refused
 from zafu.nets import int4, int8
 from zafu.nets.fake import Fake
 from zafu.nets.sparse import Sparse
-from zafu.nets.surgery import put
+from zafu.nets.surgery import called, padding_of, put
 
 if TYPE_CHECKING:
     from zafu.compress.aware import Aware
@@ -33,6 +33,9 @@ Layer = nn.Linear | nn.Conv2d | nn.Embedding
 def to_int8(spec: Int8, work: Work) -> Iterable[Edit]:
     """Put layers of 8-bit integers in place."""
     layers = _named(work.model, spec.layers, spec.skip)
+    for name in [n for n, m in layers.items() if isinstance(m, nn.Conv2d) and not padding_of(m)]:
+        del layers[name]
+        work.note(f"int8: {name} does not pad with as many zeros on both sides: it stays as it is")
     if not layers:
         raise Refused("int8: no linear layer, convolution or embedding of these names")
     ranges = _ranges(work, layers) if spec.reads == "static" else {}
@@ -120,6 +123,7 @@ def _named(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[
         name: layer
         for name, layer in root.named_modules()
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.Embedding))
+        and called(layer)
         and any(fnmatchcase(name, pattern) for pattern in layers)
         and not any(fnmatchcase(name, pattern) for pattern in skip)
     }
