@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from zafu import tensors
+from zafu import plugins, tensors
 from zafu.batch import Batch
 from zafu.build import stored
 from zafu.compress.contract import Compression, Work
@@ -24,6 +24,7 @@ from zafu.models.compressed import edited
 from zafu.models.contract import Model
 from zafu.models.convnet import ConvNet
 from zafu.models.decoder import Decoder
+from zafu.models.hub import Hub
 from zafu.models.mlp import MLP
 from zafu.models.vit import ViT
 from zafu.nets.matrices import chosen
@@ -67,6 +68,30 @@ def texts() -> list[Batch]:
     return [Batch((x[i : i + 8, :-1],), x[i : i + 8, 1:], np.arange(8)) for i in (0, 8)]
 
 
+plugins.load([Path(__file__).with_name("own_nets.py")])
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 16,
+    "hidden_sizes": [16, 32],
+    "depths": [1, 2],
+    "layer_type": "basic",
+}
+
+
+def own(net: str) -> Subject:
+    """A user's, which says nothing of itself."""
+    spec = Model.kinds()["own"].parse({"kind": "own", "net": net})
+    return Subject(spec, PICTURES, Classification(), pictures())
+
+
 VIT = ViT(width=32, heads=4, layers=2, patch=2)
 DECODER = Decoder(width=64, heads=4, kv_heads=2, layers=2, hidden=96)
 SUBJECTS = {
@@ -87,6 +112,11 @@ SUBJECTS = {
         LanguageModeling(),
         texts(),
     ),
+    "own cnn": own("cnn"),
+    "own transformer": own("transformer"),
+    "own encoder": own("encoder"),
+    "llama": Subject(Hub(config=LLAMA), TEXT, LanguageModeling(), texts()),
+    "resnet": Subject(Hub(config=RESNET), PICTURES, Classification(), pictures()),
 }
 METHODS = [kind for kind, of in Compression.kinds().items() if not issubclass(of, Recovery)]
 BEFORE = {"merge": "lora"}  # what a link needs before it

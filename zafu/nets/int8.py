@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zafu.nets.surgery import copied_bias
+from zafu.nets.surgery import copied_bias, padding_of
 
 Reads = Literal["dynamic", "static", "float"]
 FEW = 32  # rows below which the plain integer product is faster than the packed one
@@ -167,7 +167,7 @@ class Int8Conv(Int8):
         self.in_channels, self.out_channels = like.in_channels, like.out_channels
         self.how: dict[str, Any] = {
             "stride": like.stride,
-            "padding": like.padding,
+            "padding": padding_of(like),
             "dilation": like.dilation,
             "groups": like.groups,
         }
@@ -205,7 +205,7 @@ def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv:
     match layer:
         case nn.Linear():
             return Int8Linear(layer, reads)
-        case nn.Conv2d(padding_mode="zeros") if not isinstance(layer.padding, str):
+        case nn.Conv2d() if padding_of(layer) is not None:
             return Int8Conv(layer, reads)
         case nn.Embedding():
             return Int8Linear(layer, "dynamic" if reads == "static" else reads)

@@ -7,15 +7,23 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from zafu.nets.surgery import called
+
 Matrix = nn.Linear | nn.Conv2d
 
 
 def matrices(root: nn.Module) -> dict[str, Matrix]:
-    """The linear layers and convolutions of a model by name, in the order of its modules."""
+    """The linear layers and convolutions of a model by name, in the order of its modules.
+
+    Convolutions that pad with anything but zeros have no forms of their own, and stay as they are.
+    """
     return {
         name: layer
         for name, layer in root.named_modules()
-        if isinstance(layer, (nn.Linear, nn.Conv2d)) and layer.weight.is_floating_point()
+        if isinstance(layer, (nn.Linear, nn.Conv2d))
+        and layer.weight.is_floating_point()
+        and called(layer)
+        and not (isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros")
     }
 
 

@@ -53,7 +53,8 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
     Its groups are stacked, so that one Gram matrix serves them all.
     """
     if isinstance(layer, nn.Conv2d):
-        sizes: Any = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        sizes: Any = (layer.kernel_size, layer.dilation, 0, layer.stride)
+        x = functional.pad(x, layer._reversed_padding_repeated_twice)  # `same` as numbers, too
         parts = x.chunk(layer.groups, 1)
         patches = [functional.unfold(part, *sizes).transpose(1, 2).flatten(0, 1) for part in parts]
         return torch.cat(patches)

@@ -22,7 +22,7 @@ from zafu.nets import fp8, int4, int8
 from zafu.nets.fake import Fake
 from zafu.nets.matrices import matrices
 from zafu.nets.sparse import Sparse
-from zafu.nets.surgery import put
+from zafu.nets.surgery import called, padding_of, put
 from zafu.nets.table import forms, inside
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Patterns(Protocol):
 def to_int8(spec: Int8, work: Work) -> Iterable[Edit]:
     """Put layers of 8-bit integers in place."""
     layers = named(work.model, spec)
+    for name in [n for n, m in layers.items() if isinstance(m, nn.Conv2d) and not padding_of(m)]:
+        del layers[name]
+        work.note(f"int8: {name} does not pad with as many zeros on both sides: it stays as it is")
     if not layers:
         raise Refused("int8: no linear layer, convolution or embedding of these names")
     ranges = _ranges(work, layers) if spec.reads == "static" else {}
@@ -169,6 +172,7 @@ def _chosen(
         for name, layer in root.named_modules()
         if _plain(layer)
         and isinstance(layer, kinds)
+        and called(layer)
         and any(fnmatchcase(name, pattern) for pattern in spec.layers)
         and not any(fnmatchcase(name, pattern) for pattern in spec.skip)
     }
