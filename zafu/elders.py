@@ -35,15 +35,15 @@ def weights(folder: Path) -> str:
 
 def absent(fit: Fit) -> Iterator[Fault]:
     """Faults of elders that are not there."""
-    named = {"fit.start": fit.start, "fit.distil.teacher": fit.distil and fit.distil.teacher}
+    named = {"fit.start": fit.start}
+    if fit.distil and not from_hub(Path(fit.distil.teacher)):
+        named["fit.distil.teacher"] = fit.distil.teacher
     for path, folder in named.items():
-        if folder is None or (fit.distil and path != "fit.start" and from_hub(Path(folder))):
-            continue
         try:
-            if not (model_folder(Path(folder)) / RECIPE).is_file():
-                raise Refused(folder)
+            if folder is not None:
+                model_folder(Path(folder))
         except Refused:
-            yield Fault(path, "a finished run or its model folder", folder)
+            yield Fault(path, "a finished run or its model folder", folder or "")
 
 
 def unsuited(task: Task, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:

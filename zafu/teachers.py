@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 from zafu import artifact
 from zafu.build import load_model
 from zafu.elders import from_hub
-from zafu.errors import Refused, ZafuError
+from zafu.errors import RecipeError, Refused
 from zafu.models.hub import Hub
 from zafu.nets.attending import Attentive
 from zafu.nets.depth import Deep
@@ -74,9 +75,9 @@ def _of_run(folder: Path, recipe: Recipe, signature: Signature) -> nn.Module:
 def _of_hub(folder: Path, signature: Signature) -> nn.Module:
     try:
         return Hub(path=str(folder), weights=True).build(signature)
-    except ZafuError as error:
-        text = str(error).replace("model.path", str(folder)).replace("model.", "")
-        raise Refused(f"{WHERE}: {text}") from None
+    except RecipeError as error:
+        faults = (replace(fault, path=fault.path.replace("model", WHERE)) for fault in error.faults)
+        raise RecipeError(faults) from None
 
 
 def _shows(recipe: Recipe, module: nn.Module) -> None:
