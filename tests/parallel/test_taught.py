@@ -23,6 +23,7 @@ RECIPE: dict[str, Any] = {
         "files": ["stdlib:json/*.py"],
         "context": 12,
         "tokenizer": {"kind": "bpe", "vocab": 270},
+        "split": {"validation": 0.2, "test": 0.2},
     },
     "model": {"kind": "decoder", "width": 16, "layers": 2, "heads": 2},
     "fit": {"batch": 5, "steps": 3, "threads": 1, "device": "cpu", "trackers": []},
