@@ -243,14 +243,6 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 
 
-def _elders_are_there(fit: Fit) -> Iterator[Fault]:
-    return elders.absent(fit)
-
-
-def _teacher_suits(task: Task, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
-    return elders.unsuited(task, model, fit, layout)
-
-
 def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:
     if data.split.validation == 0 and (fit.early_stopping or fit.evaluate_every):
         path = "fit.early_stopping" if fit.early_stopping else "fit.evaluate_every"
@@ -364,8 +356,8 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _slices_suit,
     _baselines_suit,
     _data_is_there,
-    _elders_are_there,
-    _teacher_suits,
+    elders.absent,
+    elders.unsuited,
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,

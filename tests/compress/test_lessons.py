@@ -24,7 +24,13 @@ SMALL = ViT(width=16, layers=1, heads=2, hidden=16)
 
 def decoder(heads: int = 2, seed: int = 0) -> Decoder:
     torch.manual_seed(seed)
-    sizes = {"width": 8 * heads, "layers": 2, "heads": heads, "kv_heads": heads, "hidden": 24}
+    sizes: dict[str, Any] = {
+        "width": 8 * heads,
+        "layers": 2,
+        "heads": heads,
+        "kv_heads": heads,
+        "hidden": 24,
+    }
     net = Decoder(Shape(vocab=29, context=9, **sizes))
     with torch.no_grad():
         for weight in net.parameters():

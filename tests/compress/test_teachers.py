@@ -22,7 +22,7 @@ from zafu.recipe import Recipe
 from zafu.run import Run, prepared
 from zafu.shrink.links import folder_of, made, placed
 from zafu.teaching import Taught, objective
-from zafu.trial import State, Trial, outcome
+from zafu.trial import Trial, outcome
 
 FIT = {"optimizer": "adamw", "threads": 1, "device": "cpu", "trackers": []}
 DIGITS: dict[str, Any] = {
@@ -123,7 +123,13 @@ def test_a_folder_of_transformers_teaches_as_the_run_of_which_it_is(
 
 def test_one_that_transformers_wrote_teaches_too(place: Path, exported: Path) -> None:
     """Another architecture, with padding behind its vocabulary."""
-    sizes = {"vocab_size": 320, "n_positions": 16, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    sizes: dict[str, Any] = {
+        "vocab_size": 320,
+        "n_positions": 16,
+        "n_embd": 16,
+        "n_layer": 1,
+        "n_head": 2,
+    }
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(**sizes))
     folder = place / "gpt2"
@@ -203,12 +209,11 @@ def test_a_teacher_that_does_not_show_it_is_refused(
 
 def weights(recipe: Recipe, place: Path, *, stops: tuple[float, ...]) -> dict[str, torch.Tensor]:
     """After a training that ends and goes on again at these shares of its budget."""
-    trial, begin = Trial(recipe, prepared(recipe, place), ()), None
-    for until in (*stops, 1.0):
-        found = outcome(trial._replace(until=until, begin=begin))
-        assert isinstance(found.state, State)
-        begin = found.state
-    return begin.model
+    trial = Trial(recipe, prepared(recipe, place), ())
+    for until in stops:
+        trial = trial._replace(begin=outcome(trial._replace(until=until)).state)
+        assert trial.begin
+    return outcome(trial).weights
 
 
 def test_one_that_stopped_goes_on_to_the_same_bytes(place: Path) -> None:

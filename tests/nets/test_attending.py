@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,13 @@ PIXELS = torch.linspace(-1, 1, 128).view(2, 1, 8, 8)
 
 def decoder(heads: int = 4, kv_heads: int = 2, end: int | None = None, seed: int = 0) -> Decoder:
     torch.manual_seed(seed)
-    sizes = {"width": 8 * heads, "layers": 2, "heads": heads, "kv_heads": kv_heads, "hidden": 16}
+    sizes: dict[str, Any] = {
+        "width": 8 * heads,
+        "layers": 2,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "hidden": 16,
+    }
     net = Decoder(Text(vocab=11, context=8, qk_norm=True, end=end, **sizes))
     with torch.no_grad():
         for weight in net.parameters():
@@ -31,7 +38,13 @@ def decoder(heads: int = 4, kv_heads: int = 2, end: int | None = None, seed: int
 
 def vit(heads: int = 2, seed: int = 0) -> ViT:
     torch.manual_seed(seed)
-    sizes = {"patch": 4, "width": 8 * heads, "layers": 2, "heads": heads, "hidden": 16}
+    sizes: dict[str, Any] = {
+        "patch": 4,
+        "width": 8 * heads,
+        "layers": 2,
+        "heads": heads,
+        "hidden": 16,
+    }
     net = ViT(Picture(channels=1, picture=(8, 8), outputs=3, **sizes))
     with torch.no_grad():
         for weight in net.parameters():

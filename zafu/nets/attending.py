@@ -96,6 +96,8 @@ def _map(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _averaged(logs: Tensor, heads: int) -> Tensor:
+    if logs.shape[1] == heads:
+        return logs
     grouped = logs.unflatten(1, (heads, -1))
     return grouped.logsumexp(2) - math.log(grouped.shape[2])
 
