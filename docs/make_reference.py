@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from zafu.cli.families import FAMILIES
 from zafu.data.contract import Shares
 from zafu.data.fold import Fold
+from zafu.distil import Distil
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import EarlyStopping, Fit
 from zafu.optim.contract import Group
@@ -22,6 +23,7 @@ TARGET = Path(__file__).with_name("recipe.md")
 PARTS: dict[str, type[Spec]] = {
     "The recipe": Recipe,
     "`fit`": Fit,
+    "`fit.distil`": Distil,
     "`fit.clip`": Clip,
     "`fit.noise`": Noise,
     "`fit.sparsity`": Sparsity,

@@ -205,7 +205,8 @@ def backward(
         seed_dropout(key(objective.seed, progress.step, index * of + rank), device)
         with spread.passing(last=index == last):
             how = partial(arithmetic, spec, device)
-            loss = spread.backward(objective.task, model, batch, factors[index], how)
+            keyed = batch._replace(step=progress.step)
+            loss = spread.backward(objective.task, model, keyed, factors[index], how)
         losses.append(loss if factors[index] else loss * 0)
         begin = perf_counter()
     spread.finish()

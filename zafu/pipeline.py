@@ -169,7 +169,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     world = stack.enter_context(joined(recipe.layout, device, logs=run.folder / "ranks"))
     if world.watch and world.rank == 0:
         world.watch.ended = lambda text: note_end(run, LostRank(text))
-    task = objective_of(recipe, signature, device)
+    task = objective_of(recipe, data, device)
     model, update, spread = build(recipe, signature, world, task)
     first = world.rank == 0
     if first:

@@ -12,15 +12,15 @@ from typing import Self
 
 from pydantic import Field
 
-from zafu import borrowed
+from zafu import borrowed, elders
 from zafu import plugins as plugin_files
-from zafu.artifact import MODEL, card, digest_file, model_folder
+from zafu.artifact import digest_file
 from zafu.compress.contract import Compression
 from zafu.compress.field import Chain
 from zafu.compress.gradual import Gradual
 from zafu.data.contract import Data
 from zafu.data.fold import Fold
-from zafu.errors import Damaged, DataError, Fault, RecipeError, Refused
+from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
 from zafu.extras import missing
 from zafu.fit import Fit
@@ -96,9 +96,10 @@ class Recipe(Spec):
         code = [digest_file(Path(name)) for name in self.plugins]
         settings = self.dump()
         if self.fit.start:
-            settings["fit"]["start"] = _weights(Path(self.fit.start))
+            settings["fit"]["start"] = elders.weights(Path(self.fit.start))
         if self.fit.distil:
-            settings["fit"]["distil"]["teacher"] = _weights(Path(self.fit.distil.teacher))
+            teacher = elders.weights(Path(self.fit.distil.teacher))
+            settings["fit"]["distil"]["teacher"] = teacher
         del settings["fit"]["loader"]  # it decides the time, not a byte
         del settings["layout"]  # it decides who computes, not what
         del settings["compress"]  # it comes after
@@ -129,14 +130,6 @@ class Recipe(Spec):
     def higher_is_better(self) -> bool:
         """Whether more of that metric is better."""
         return self.task.higher_is_better(self.metric)
-
-
-def _weights(folder: Path) -> str:
-    """Which weights a folder has: their digest; its name, where there are none."""
-    try:
-        return card(model_folder(folder))["files"][MODEL]
-    except (Refused, Damaged, KeyError, TypeError):
-        return str(folder)
 
 
 def load_plugins(source: Source) -> list[Path]:
@@ -249,20 +242,6 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
             found = f"{held:g} of {count}"
             hint = f"at least {math.ceil(100 / count) / 100:g}"
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
-
-
-def _others_are_there(fit: Fit, layout: Layout) -> Iterator[Fault]:
-    """Faults of the finished runs that a recipe builds on."""
-    named = {"fit.start": fit.start, "fit.distil.teacher": fit.distil and fit.distil.teacher}
-    for path, folder in named.items():
-        try:
-            if folder is not None:
-                model_folder(Path(folder))
-        except Refused:
-            yield Fault(path, "a finished run or its model folder", folder or "")
-    if fit.distil and layout.tensor * layout.pipeline * layout.context > 1:
-        expected = "data and shard alone with fit.distil, as else no process has all logits"
-        yield Fault("layout", expected, "others")
 
 
 def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:
@@ -384,7 +363,8 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _slices_suit,
     _baselines_suit,
     _data_is_there,
-    _others_are_there,
+    elders.absent,
+    elders.unsuited,
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,

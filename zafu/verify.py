@@ -96,7 +96,7 @@ def plain(recipe: Recipe) -> Recipe:
 def traced(recipe: Recipe, data: Path, world: World) -> Trace:
     """Train some steps, keeping every gradient."""
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    task = objective_of(recipe, signature, world.device)
+    task = objective_of(recipe, data, world.device)
     model, update, spread = build(recipe, signature, world, task)
     split, spec = recipe.data.open(data, "train"), recipe.fit
     read = reading.training(recipe, data / "recipe.yaml", data, device=torch.device("cpu"))

@@ -77,6 +77,8 @@ class Past:
 class Attention(nn.Module):
     """Causal self-attention; the number of heads is read off the projections."""
 
+    causal = True
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.head_dim = shape.width // shape.heads
@@ -86,7 +88,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.heads * self.head_dim, shape.width, bias=False)
         self.q_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
         self.k_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
-        self.attend = attend  # replaced where a window is spread over processes
+        self.attend = attend  # replaced where a window is spread over processes, or watched
 
     def forward(
         self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None, mask: Tensor | None
@@ -262,6 +264,10 @@ class Decoder(nn.Module):
         if self.lm_head is not None:
             readers.append(Slice("lm_head.weight", 1))
         return [*found, units("model.embed_tokens", "stream", writers, readers, self)]
+
+    def last_attention(self) -> Attention:
+        """Of the last block."""
+        return cast("Block", self.model.layers[-1]).self_attn
 
     def parts(self) -> Parts:
         """Where the net may be cut."""
