@@ -25,7 +25,7 @@ class Mixed(Calibrated):
     kind: Literal["mixed"] = "mixed"
     short: ClassVar[tuple[str, ...]] = ("bytes", "loss")
     fixes: ClassVar[bool] = True
-    bytes: float = Field(default=0.25, gt=0, le=1)
+    bytes: float = Field(default=0.3, gt=0, le=1)
     """Most bytes of the weights, as a share of those before, 0 < bytes <= 1."""
     loss: float | None = Field(default=None, ge=0)
     """If given, the smallest model is taken of which layers, rounded one by one, add no more to the
