@@ -14,7 +14,7 @@ from zafu.edits.sparse import Sparse
 from zafu.errors import Damaged, Refused
 from zafu.fit import Fit
 from zafu.memory import keep_freed
-from zafu.models.compressed import edited
+from zafu.models.compressed import Compressed, edited
 from zafu.nets.depth import Recomputing
 from zafu.nets.matrices import chosen
 from zafu.nets.sparse import sparse
@@ -47,6 +47,9 @@ def build(
         model = recipe.model.build(signature)
     if spec.start:
         start(model, Path(spec.start))
+    elif isinstance(recipe.model, Compressed):
+        text = "a finished run to begin with, as the form of a compressed model gives no weights"
+        raise Refused(f"fit.start: expected {text}")
     if spec.recompute:
         if not isinstance(model, Recomputing):
             raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
