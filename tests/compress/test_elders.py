@@ -29,5 +29,5 @@ def test_the_form_of_a_compressed_model_gives_no_first_weights(tmp_path: Path) -
     model = {"kind": "compressed", "base": RECIPE["model"], "edits": []}
     recipe = Recipe.parse({**RECIPE, "model": model, "fit": FIT})
 
-    with pytest.raises(Refused, match="fit.start: expected a finished run to begin with"):
+    with pytest.raises(Refused, match=r"fit\.start: expected a finished run to begin with"):
         zafu.train(recipe, runs=tmp_path)
