@@ -10,10 +10,12 @@ from pydantic.fields import FieldInfo
 from zafu.cli.families import FAMILIES
 from zafu.data.contract import Shares
 from zafu.data.fold import Fold
+from zafu.distil import Distil
 from zafu.evaluation.contract import Evaluate
 from zafu.fit import EarlyStopping, Fit
 from zafu.optim.contract import Group
 from zafu.optim.gradient import Clip, Noise
+from zafu.optim.sparsity import Sparsity
 from zafu.recipe import Recipe
 from zafu.spec import Family, Spec, fields_of
 
@@ -21,8 +23,10 @@ TARGET = Path(__file__).with_name("recipe.md")
 PARTS: dict[str, type[Spec]] = {
     "The recipe": Recipe,
     "`fit`": Fit,
+    "`fit.distil`": Distil,
     "`fit.clip`": Clip,
     "`fit.noise`": Noise,
+    "`fit.sparsity`": Sparsity,
     "`fit.early_stopping`": EarlyStopping,
     "`fit.optimizer.groups`, each": Group,
     "`data.split`": Shares,

@@ -16,6 +16,7 @@ class Batch(NamedTuple):
     inputs: tuple[Tensor, ...]
     targets: Tensor
     ids: np.ndarray  # (batch,) int64: positions in the split, to name a sample in a message
+    step: int = 0  # of the training that it is for: a key of what is drawn for it
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""

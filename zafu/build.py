@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,24 @@ import torch
 from torch import nn
 
 from zafu import artifact, tensors
+from zafu.edits.sparse import Sparse
 from zafu.errors import Damaged, Refused
 from zafu.fit import Fit
 from zafu.memory import keep_freed
+from zafu.models.compressed import Compressed, edited
 from zafu.nets.depth import Recomputing
+from zafu.nets.matrices import chosen
+from zafu.nets.sparse import sparse
+from zafu.nets.surgery import put
 from zafu.optim.contract import Optimizer
-from zafu.optim.runtime.parameters import parameter_groups
+from zafu.optim.runtime.parameters import names_of, parameter_groups
 from zafu.optim.runtime.update import Update
 from zafu.parallel.spread import ALONE, Loss, Spread
 from zafu.parallel.world import World
 from zafu.recipe import Recipe
 from zafu.signature import Signature
+
+FLOAT_BITS = 32  # of a weight
 
 
 def build(
@@ -39,6 +47,9 @@ def build(
         model = recipe.model.build(signature)
     if spec.start:
         start(model, Path(spec.start))
+    elif isinstance(recipe.model, Compressed):
+        text = "a finished run to begin with, as the form of a compressed model gives no weights"
+        raise Refused(f"fit.start: expected {text}")
     if spec.recompute:
         if not isinstance(model, Recomputing):
             raise Refused(f"fit.recompute: {recipe.model.kind} cannot recompute its activations")
@@ -64,6 +75,7 @@ def build(
         clip=spec.clip,
         noise=spec.noise,
         average=spec.average,
+        sparsity=spec.sparsity,
         seed=recipe.seed,
         held=spread.held,
     )
@@ -78,6 +90,27 @@ def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
     module = recipe.model.build(signature)
     tensors.into_module(module, tensors.read(folder / artifact.MODEL), folder)
     return module.eval(), recipe, signature
+
+
+def stored(recipe: Recipe, module: nn.Module) -> tuple[Recipe, nn.Module]:
+    """A trained model as it is written down: after `fit.sparsity` a bit a weight says which are 0.
+
+    What it computes is the same. A matrix stays whole where that takes fewer bytes.
+    """
+    spec = recipe.fit.sparsity
+    if spec is None:
+        return recipe, module
+    module, counts = deepcopy(module), dict[str, int]()
+    names = names_of(module)
+    for name, layer in chosen(module, spec.layers, spec.skip).items():
+        made = sparse(layer)
+        weight, left = module.get_parameter(f"{name}.weight"), made.values.numel()
+        many = weight.numel()
+        if len(names[weight]) == 1 and left + many / FLOAT_BITS < many:
+            put(module, name, made)
+            counts[name] = left
+    edits = (Sparse(counts=counts),) if counts else ()
+    return recipe.model_copy(update={"model": edited(recipe.model, edits)}), module
 
 
 def start(model: nn.Module, folder: Path) -> None:

@@ -76,14 +76,13 @@ def of_ranks(recipe: Recipe, signature: Signature, *, samples: int) -> list[Cost
     """
     layout, depth = recipe.layout, recipe.model.by_depth(signature)
     whole = recipe.model.parameter_count(signature)
-    per_weight = recipe.fit.optimizer.state_per_parameter + (recipe.fit.average is not None)
     found: list[Costs] = []
     for rank in range(layout.world):
         here = _Here(recipe, depth, samples / layout.batch_ranks, rank)
         mine = here.parameters(whole)
         own = BYTES * mine / layout.shard
         moved = own - BYTES * here.twice / layout.shard
-        state, place = State(own, own, moved * per_weight), layout.place(rank)
+        state, place = State(own, own, moved * recipe.fit.state_per_weight), layout.place(rank)
         first = not any(place[axis] for axis in ("data", "context"))  # of those that hold the same
         copy = moved + state.optimizer if first else 0.0
         found.append(Costs(dict(here.traffic(mine)), state, copy))

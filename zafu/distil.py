@@ -12,11 +12,9 @@ from pydantic import Field
 from zafu.spec import Spec
 
 
-class Distil(Spec):
-    """A finished model whose answers are learned from."""
+class Lesson(Spec):
+    """What is learned of a teacher, and how: in `fit.distil` and in the link `distil` alike."""
 
-    teacher: str
-    """A finished run, or its model folder; a fused one too."""
     share: float = Field(default=0.9, ge=0, le=1)
     """Share of the loss that is the distance to the teacher's answers; the rest is the task's."""
     temperature: float = Field(default=2.0, gt=0)
@@ -27,3 +25,22 @@ class Distil(Spec):
     features: float = Field(default=0.0, ge=0)
     """Weight of the distance between what is alike among the tokens, or samples, of a batch at the
     end of the stream (Tung & Mori, 2019, arXiv:1907.09682); sizes may differ. 0: not compared."""
+    attention: float = Field(default=0.0, ge=0)
+    """Weight of the distance between what the last blocks of both look at and between their values
+    (Wang et al., 2020, arXiv:2002.10957); heads may differ. 0: not compared."""
+    own: float = Field(default=0.0, ge=0, le=1)
+    """Share of the windows whose second half the student writes itself, to be corrected by the
+    teacher alone (Agarwal et al., 2023, arXiv:2306.13649); language models."""
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether more of a net is asked for than its answers."""
+        return self.features > 0 or self.attention > 0
+
+
+class Distil(Lesson):
+    """A finished model whose answers are learned from."""
+
+    teacher: str
+    """A finished run, a fused or compressed one too, or its model folder; for a language model also
+    a folder of `transformers` with the tokenizer of the data."""

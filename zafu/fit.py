@@ -24,6 +24,7 @@ from zafu.optim.contract import Optimizer
 from zafu.optim.gradient import Clip, Noise
 from zafu.optim.penalties import Penalty
 from zafu.optim.schedules import Constant, Schedule
+from zafu.optim.sparsity import Sparsity
 from zafu.spec import Spec
 from zafu.track.contract import Tracker
 from zafu.track.tensorboard import TensorBoard
@@ -84,6 +85,9 @@ class Fit(Spec):
     """Noise on the gradient."""
     average: Average | None = None
     """Average of the weights over time, which is evaluated and shipped in place of the last."""
+    sparsity: Sparsity | None = None
+    """Which weights become 0 while it is trained, and stay so; the model folder stores the others
+    and a bit for each."""
     early_stopping: EarlyStopping | None = None
     """When to end before the budget does."""
 
@@ -129,7 +133,19 @@ class Fit(Spec):
         if self.seconds and self.schedule.ends():
             expected = f"a budget in {', '.join(BUDGETS[:-1])}, of which each cycle has its part"
             yield Fault("seconds", expected, f"schedule {self.schedule.kind}")
+        if self.sparsity and self.seconds:
+            expected = f"a budget in {', '.join(BUDGETS[:-1])}, in shares of which weights go"
+            yield Fault("seconds", expected, "sparsity")
+        if self.sparsity and self.early_stopping:
+            expected = "none with sparsity, before all of which the best weights may be found"
+            yield Fault("early_stopping", expected, "one")
         yield from clashes(self.optimizer, self.penalties, self.average)
+
+    @property
+    def state_per_weight(self) -> float:
+        """Numbers beside each weight: the optimizer's, an average, what sparsity ranks by."""
+        others = (self.average is not None) + (self.sparsity is not None)
+        return self.optimizer.state_per_parameter + others
 
     def goal(self) -> str:
         """The budget in words, such as `300 steps`."""

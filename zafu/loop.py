@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from zafu.batch import Batch
 from zafu.data.contract import Split
-from zafu.errors import NonFinite
+from zafu.errors import Fault, NonFinite, RecipeError
 from zafu.fit import Fit
 from zafu.loading.contract import Batches, Request, Say
 from zafu.loading.order import Order
@@ -106,11 +106,13 @@ def fit(
     """Train the model in place from `progress` on, yielding after every update.
 
     There are no callbacks: log, evaluate, save or `break` in the `for` loop that reads this.
-    Raises NonFinite, with the weights as they were, when a loss or gradient is not finite.
+    Raises NonFinite, with the weights as they were, when a loss or gradient is not finite;
+    RecipeError, before anything is done, where a budget has too few steps for `fit.sparsity`.
     `say` hears how data is read, where `fit.loader` leaves that open.
     """
     split, spec = objective.split, objective.spec
     size, total = budget(split, spec)
+    refuse_unfinished(spec, size, total)
     order = Order(len(split), objective.seed, split.portions)
     wanted, ahead = tee(steps(order, progress.samples, size, total))
     requests = (part.request for request in ahead for part in objective.parts(request))
@@ -203,7 +205,8 @@ def backward(
         seed_dropout(key(objective.seed, progress.step, index * of + rank), device)
         with spread.passing(last=index == last):
             how = partial(arithmetic, spec, device)
-            loss = spread.backward(objective.task, model, batch, factors[index], how)
+            keyed = batch._replace(step=progress.step)
+            loss = spread.backward(objective.task, model, keyed, factors[index], how)
         losses.append(loss if factors[index] else loss * 0)
         begin = perf_counter()
     spread.finish()
@@ -285,6 +288,18 @@ def budget(split: Split, spec: Fit) -> tuple[int, int | None]:
     n = len(split)
     tokens = split.count(np.arange(n)) if spec.tokens else n
     return min(spec.batch_size(n), 2**31), spec.total_samples(n, tokens)
+
+
+def refuse_unfinished(spec: Fit, size: int, total: int | None) -> None:
+    """Raise RecipeError where the last step begins before all weights that `fit.sparsity` takes."""
+    steps = math.ceil((total or 0) / size)
+    last = (steps - 1) * size / total if total else 0.0
+    if spec.sparsity and spec.sparsity.end > last:
+        expected = f"at most {last:g}, the share before the last of {steps} steps"
+        hint = "a longer budget, or a smaller batch"
+        raise RecipeError(
+            [Fault("fit.sparsity.end", expected, f"{spec.sparsity.end:g}", hint=hint)]
+        )
 
 
 def ends(spec: Fit, size: int, total: int | None) -> frozenset[int]:

@@ -20,7 +20,7 @@ from torch import nn
 
 from zafu import answer, artifact, checkpoint, loop, reading, tensors, training
 from zafu.artifact import MODEL, model_folder
-from zafu.build import build, device_of, load_model
+from zafu.build import build, device_of, load_model, stored
 from zafu.checkpoint import State
 from zafu.errors import DiskFull, Interrupted, LostRank, RecipeError, Refused
 from zafu.evaluation import calibration
@@ -169,7 +169,7 @@ def opened(run: Run, data: Path, stop: Stop, stack: ExitStack) -> Iterator[Event
     world = stack.enter_context(joined(recipe.layout, device, logs=run.folder / "ranks"))
     if world.watch and world.rank == 0:
         world.watch.ended = lambda text: note_end(run, LostRank(text))
-    task = objective_of(recipe, signature, device)
+    task = objective_of(recipe, data, device)
     model, update, spread = build(recipe, signature, world, task)
     first = world.rank == 0
     if first:
@@ -243,7 +243,8 @@ def finish(session: Session, data: Path) -> Iterator[Event]:
     step = session.state.best_step if best else session.step
     with session.update.evaluating():
         fitted = calibrated(session, data)
-        ship(run, model, data, step=step or session.step, fitted=fitted)
+        recipe, smaller = stored(run.recipe, model)
+        ship(Run(run.folder, recipe), smaller, data, step=step or session.step, fitted=fitted)
         split = judging(run.recipe, data)
         found = judged_answers(run.recipe, model, data, split, loader=session.reader)
         told = unless_stopped(found, session.stop)
@@ -292,7 +293,7 @@ def ship(
     def write(part: Path) -> None:
         shutil.copytree(data / "transform", part, dirs_exist_ok=True)
         shutil.copyfile(data / "signature.json", part / "signature.json")
-        shutil.copyfile(run.folder / "recipe.yaml", part / "recipe.yaml")
+        artifact.write_text(part / "recipe.yaml", to_yaml(recipe.dump()))
         signature = Signature.parse(artifact.read_json(data / "signature.json"))
         if fitted:
             artifact.write_json(part / calibration.FILE, fitted._asdict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +12,19 @@ from typing import Self
 
 from pydantic import Field
 
-from zafu import borrowed
+from zafu import borrowed, elders
 from zafu import plugins as plugin_files
-from zafu.artifact import MODEL, card, digest_file, model_folder
+from zafu.artifact import digest_file
 from zafu.compress.contract import Compression
 from zafu.compress.field import Chain
+from zafu.compress.gradual import Gradual
 from zafu.data.contract import Data
 from zafu.data.fold import Fold
-from zafu.errors import Damaged, DataError, Fault, RecipeError, Refused
+from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
+from zafu.extras import missing
 from zafu.fit import Fit
-from zafu.layout import FOLDED, Layout
+from zafu.layout import AXES, FOLDED, Layout
 from zafu.models.contract import Model
 from zafu.signature import Tokens
 from zafu.source import Source, read
@@ -95,9 +96,10 @@ class Recipe(Spec):
         code = [digest_file(Path(name)) for name in self.plugins]
         settings = self.dump()
         if self.fit.start:
-            settings["fit"]["start"] = _weights(Path(self.fit.start))
+            settings["fit"]["start"] = elders.weights(Path(self.fit.start))
         if self.fit.distil:
-            settings["fit"]["distil"]["teacher"] = _weights(Path(self.fit.distil.teacher))
+            teacher = elders.weights(Path(self.fit.distil.teacher))
+            settings["fit"]["distil"]["teacher"] = teacher
         del settings["fit"]["loader"]  # it decides the time, not a byte
         del settings["layout"]  # it decides who computes, not what
         del settings["compress"]  # it comes after
@@ -128,14 +130,6 @@ class Recipe(Spec):
     def higher_is_better(self) -> bool:
         """Whether more of that metric is better."""
         return self.task.higher_is_better(self.metric)
-
-
-def _weights(folder: Path) -> str:
-    """Which weights a folder has: their digest; its name, where there are none."""
-    try:
-        return card(model_folder(folder))["files"][MODEL]
-    except (Refused, Damaged, KeyError, TypeError):
-        return str(folder)
 
 
 def load_plugins(source: Source) -> list[Path]:
@@ -250,20 +244,6 @@ def _data_is_there(data: Data) -> Iterator[Fault]:
             yield Fault(f"data.split.{name}", "a share of at least one sample", found, hint=hint)
 
 
-def _others_are_there(fit: Fit, layout: Layout) -> Iterator[Fault]:
-    """Faults of the finished runs that a recipe builds on."""
-    named = {"fit.start": fit.start, "fit.distil.teacher": fit.distil and fit.distil.teacher}
-    for path, folder in named.items():
-        try:
-            if folder is not None:
-                model_folder(Path(folder))
-        except Refused:
-            yield Fault(path, "a finished run or its model folder", folder or "")
-    if fit.distil and layout.tensor * layout.pipeline * layout.context > 1:
-        expected = "data and shard alone with fit.distil, as else no process has all logits"
-        yield Fault("layout", expected, "others")
-
-
 def _validation_is_there(data: Data, fit: Fit) -> Iterator[Fault]:
     if data.split.validation == 0 and (fit.early_stopping or fit.evaluate_every):
         path = "fit.early_stopping" if fit.early_stopping else "fit.evaluate_every"
@@ -284,9 +264,8 @@ def _augmentation_suits(task: Task, data: Data, fit: Fit) -> Iterator[Fault]:
     if fit.augment and fit.augment_backend == "opencv":
         if data.gives != "pixels":
             yield Fault("fit.augment_backend", f"torch, as the data gives {data.gives}", "opencv")
-        elif importlib.util.find_spec("cv2") is None:
-            hint = "pip install 'zafu[opencv]'"
-            yield Fault("fit.augment_backend", "the package cv2", "not installed", hint=hint)
+        else:
+            yield from missing((("cv2", "opencv"),), "fit.augment_backend")
 
 
 def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout) -> Iterator[Fault]:
@@ -312,6 +291,15 @@ def _layout_fits(task: Task, data: Data, model: Model, fit: Fit, layout: Layout)
     if layout.pipeline > 1 and layout.schedule in FOLDED and fit.compile:
         expected = f"false with {layout.schedule}, which cuts a backward pass in two"
         yield Fault("fit.compile", expected, "true", hint="set layout.schedule=1f1b")
+
+
+def _whole_matrices(fit: Fit, layout: Layout) -> Iterator[Fault]:
+    """Faults of layouts in which no process has all that is ranked."""
+    for axis in AXES if fit.sparsity else ():
+        degree = getattr(layout, axis)
+        if axis != "data" and degree > 1:
+            expected = "1 with fit.sparsity, which ranks whole matrices; layout.data has them"
+            yield Fault(f"layout.{axis}", expected, str(degree))
 
 
 def _optimizer_transfers(model: Model, fit: Fit) -> Iterator[Fault]:
@@ -349,10 +337,11 @@ def _windows_fit(task: Task, data: Data, model: Model, layout: Layout) -> Iterat
             yield Fault(path, expected, f"data.context={length}")
 
 
-def _links_follow(compress: tuple[Compression, ...]) -> Iterator[Fault]:
-    """Faults of links that cannot follow those before them."""
+def _links_follow(fit: Fit, compress: tuple[Compression, ...]) -> Iterator[Fault]:
+    """Faults of links that cannot follow those before them, or zeros that training has left."""
+    before = (Gradual(),) if fit.sparsity else ()
     for index, link in enumerate(compress):
-        for fault in link.after(compress[:index]):
+        for fault in link.after((*before, *compress[:index])):
             yield replace(fault, path=f"compress.{index}.{fault.path}".rstrip("."))
 
 
@@ -361,10 +350,7 @@ def _packages_are_there(
 ) -> Iterator[Fault]:
     parts = {"task": task, "data": data, "model": model, "fit": fit, "evaluate": evaluate}
     for path, technique in (found for name, part in parts.items() for found in _inside(name, part)):
-        for package, extra in technique.needs:
-            if importlib.util.find_spec(package) is None:
-                hint = f"pip install 'zafu[{extra}]'"
-                yield Fault(path, f"the package {package}", "not installed", hint=hint)
+        yield from missing(technique.needs, path)
 
 
 _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
@@ -377,12 +363,14 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _slices_suit,
     _baselines_suit,
     _data_is_there,
-    _others_are_there,
+    elders.absent,
+    elders.unsuited,
     _validation_is_there,
     _budget_suits_data,
     _augmentation_suits,
     _optimizer_transfers,
     _layout_fits,
+    _whole_matrices,
     _links_follow,
     _packages_are_there,
 )

@@ -70,7 +70,7 @@ def replayed(run: Run, plan: Plan, world: World, data: Path) -> dict[str, float]
     """The values of the planned row, computed again by this world; the same on all ranks."""
     recipe = run.recipe
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    task = objective_of(run.recipe, signature, world.device)
+    task = objective_of(run.recipe, data, world.device)
     model, update, spread = build(run.recipe, signature, world, task)
     state = State(progress=loop.begin(recipe.fit), data=data.name)
     if plan.source:

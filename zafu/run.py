@@ -89,6 +89,11 @@ class Run:
         return self.folder.name
 
     @property
+    def stem(self) -> str:
+        """The name of its recipe, without the digest."""
+        return self.name.rpartition("-")[0] or self.name
+
+    @property
     def checkpoints(self) -> Path:
         """Where the checkpoints are."""
         return self.folder / "checkpoints"
@@ -171,8 +176,8 @@ def foresee(recipe: Recipe, folder: Path, signature: Signature | None = None) ->
 
 
 def checkpoint_bytes(recipe: Recipe, signature: Signature) -> int:
-    """Bytes of one checkpoint: weights, optimizer state and average."""
-    per_weight = 1 + recipe.fit.optimizer.state_per_parameter + (recipe.fit.average is not None)
+    """Bytes of one checkpoint: weights, and the state of what moves them."""
+    per_weight = 1 + recipe.fit.state_per_weight
     return round(recipe.model.parameter_count(signature) * per_weight * BYTES)
 
 

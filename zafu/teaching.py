@@ -2,49 +2,59 @@
 
 Hinton et al., 2015 (arXiv:1503.02531): Kullback-Leibler divergence of softened probabilities, times
 the temperature squared, so that its gradient stays as large. Of numbers, the squared distance.
+
+On-policy (Agarwal et al., 2023, arXiv:2306.13649): a share of the windows goes on from its middle
+as the student would; there it is corrected by the teacher alone. What is written follows from the
+seed, the step, the sample and the weights, so however a batch is cut it is the same text.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from zafu import artifact
 from zafu.batch import Batch
-from zafu.build import load_model
 from zafu.distil import Distil
 from zafu.errors import Refused
+from zafu.hashing import key, mix
+from zafu.nets.attending import Attentive, Seen, apart, watched
 from zafu.nets.depth import Deep
+from zafu.nets.sampling import written
 from zafu.recipe import Recipe
-from zafu.signature import Signature
 from zafu.task import Task
+from zafu.teachers import teacher
 
 if TYPE_CHECKING:
     from zafu.parallel.spread import Loss
 
 
-def objective(recipe: Recipe, signature: Signature, device: torch.device) -> Loss:
-    """What a recipe's model minimizes: its task's loss, with a teacher's part where there is one.
+def objective(recipe: Recipe, data: Path, device: torch.device) -> Loss:
+    """What a recipe's model minimizes on its prepared data: its task's loss, with a teacher's part.
 
     Raises Refused where the teacher answers something else.
     """
     spec = recipe.fit.distil
     if spec is None:
         return recipe.task
-    module, other, theirs = load_model(artifact.model_folder(Path(spec.teacher)))
-    if (theirs.inputs, theirs.outputs) != (signature.inputs, signature.outputs):
-        text = "expected a teacher of the same inputs and outputs"
-        raise Refused(f"fit.distil.teacher: {text}, found {theirs.dump()}")
-    if other.task.kind != recipe.task.kind:
-        text = f"expected a teacher of {recipe.task.kind}, found {other.task.kind}"
-        raise Refused(f"fit.distil.teacher: {text}")
-    return Taught(recipe.task, spec, module.to(device).requires_grad_(False))
+    module = teacher(recipe, Path(spec.teacher), data).to(device)
+    return Taught(recipe.task, spec, module, recipe.seed)
+
+
+class Shown(NamedTuple):
+    """What a net lets be seen of one pass."""
+
+    logits: Tensor
+    stream: Tensor | None  # behind the last block, where it is compared
+    attention: Seen | None  # of the last block, where it is compared
 
 
 @final
@@ -55,6 +65,7 @@ class Taught:
     task: Task
     spec: Distil
     teacher: nn.Module
+    seed: int = 0  # of what the student writes
 
     @property
     def smoothing(self) -> float | None:
@@ -63,20 +74,22 @@ class Taught:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The sum over all targets, a scalar that can be differentiated."""
-        spec, alike = self.spec, None
+        spec, own = self.spec, None
+        if spec.own:
+            batch, own = continued(net_of(model), batch, share=spec.own, seed=self.seed)
         with torch.no_grad():
-            wanted, theirs = answered(self.teacher, batch.inputs, stream=spec.features > 0)
-        logits, own = answered(model, batch.inputs, stream=spec.features > 0)
-        if own is not None and theirs is not None:
-            alike = likeness(own, theirs)
-        hard = self.task.losses(logits, batch.targets).sum()
+            theirs = shown(self.teacher, batch.inputs, spec)
+        ours = shown(model, batch.inputs, spec)
+        there = _there(batch.targets)
+        hard = self.task.losses(ours.logits, batch.targets)
         if self.task.kind == "regression":
-            soft = (logits - wanted).square().mean(1).sum()
+            soft = (ours.logits - theirs.logits).square().mean(1)
         else:
-            there = _there(batch.targets, logits)
-            soft = divergence(logits, wanted, spec).mul(there).sum()
-        total = (1 - spec.share) * hard + spec.share * soft
-        return total if alike is None else total + spec.features * alike * len(batch.targets)
+            soft = divergence(ours.logits, theirs.logits, spec) * there
+        if own is not None:
+            hard = torch.where(own, soft, hard)
+        total = (1 - spec.share) * hard.sum() + spec.share * soft.sum()
+        return total + inner(ours, theirs, there, spec)
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Those of the task alone."""
@@ -87,25 +100,93 @@ class Taught:
         return self.task.answer(logits, targets)
 
 
-def answered(
-    model: nn.Module, inputs: tuple[Tensor, ...], *, stream: bool
-) -> tuple[Tensor, Tensor | None]:
-    """A model's logits, and where asked its stream behind the last block."""
-    if not stream:
-        return model(*inputs), None
-    if not isinstance(model, Deep):
+def shown(model: nn.Module, inputs: tuple[Tensor, ...], spec: Distil) -> Shown:
+    """A model's answers, and of its inside what is asked for."""
+    if not spec.looks_inside:
+        return Shown(model(*inputs), None, None)
+    net, streams, seen = net_of(model), list[Tensor](), list[Seen]()
+    with ExitStack() as stack:
+        if spec.features:
+            _catch_stream(net, streams, stack)
+        if spec.attention:
+            if not isinstance(net, Attentive):
+                raise Refused("fit.distil.attention: expected a net that shows what it looks at")
+            stack.enter_context(watched(net, seen))
+        logits = model(*inputs)
+    return Shown(logits, streams[-1] if streams else None, seen[-1] if seen else None)
+
+
+def _catch_stream(net: nn.Module, found: list[Tensor], stack: ExitStack) -> None:
+    if not isinstance(net, Deep):
         raise Refused("fit.distil.features: expected nets of blocks, whose stream can be compared")
-    found = list[Tensor]()
-    place = list(model.get_submodule(model.parts().blocks).children())[-1]
 
     def see(_: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
         found.append(output)
 
-    handle = place.register_forward_hook(see)
-    try:
-        return model(*inputs), found[-1] if found else None
-    finally:
-        handle.remove()
+    place = list(net.get_submodule(net.parts().blocks).children())[-1]
+    stack.callback(place.register_forward_hook(see).remove)
+
+
+def net_of(model: nn.Module) -> nn.Module:
+    """The net itself, out of what calls it for several ranks."""
+    if isinstance(model, DistributedDataParallel):
+        return model.get_submodule("module.model")
+    return model
+
+
+def inner(ours: Shown, theirs: Shown, there: Tensor, spec: Distil) -> Tensor:
+    """The weighted distances of what both nets let be seen, a sum over targets."""
+    total = there.new_zeros(())
+    if ours.stream is not None and theirs.stream is not None:
+        _same_places("features", ours.stream, theirs.stream)
+        alike = likeness(ours.stream, theirs.stream)  # (batch,)
+        total = total + spec.features * (alike * there.reshape(len(there), -1).sum(1)).sum()
+    if ours.attention and theirs.attention:
+        _same_places("attention", ours.attention.queries[:, 0], theirs.attention.queries[:, 0])
+        far = apart(ours.attention, theirs.attention)  # (batch, tokens)
+        of_targets = far * there if there.shape == far.shape else far.mean(1)
+        total = total + spec.attention * of_targets.sum()
+    return total
+
+
+def _same_places(name: str, own: Tensor, theirs: Tensor) -> None:
+    """Raise Refused unless two streams have as many tokens."""
+    ours, others = (x.shape[2:] if x.dim() == 4 else x.shape[1:-1] for x in (own, theirs))
+    if ours != others:
+        text = f"expected a teacher that cuts a sample into {list(ours)} parts as the student does"
+        raise Refused(f"fit.distil.{name}: {text}, found {list(others)}")
+
+
+def continued(
+    net: nn.Module, batch: Batch, *, share: float, seed: int
+) -> tuple[Batch, Tensor | None]:
+    """The batch with the second half of some windows as the net goes on from the first.
+
+    And where what it has written is read, `(batch, time)`; None: nowhere.
+    """
+    tokens, time = batch.inputs[0], batch.inputs[0].shape[1]
+    cut = (time + 1) // 2
+    numbers = uniform(seed, batch.step, batch.ids, time - cut + 1)
+    chosen = torch.from_numpy(numbers[:, 0] < share).to(tokens.device)
+    if cut == time or not chosen.any():
+        return batch, None
+    drawn = torch.from_numpy(numbers[:, 1:]).to(tokens.device)
+    training = net.training
+    text = written(net.eval(), tokens[chosen, :cut], drawn[chosen])  # pyright: ignore
+    net.train(training)
+    torch.clear_autocast_cache()  # weights that were narrowed without gradients
+    inputs = tokens.clone()
+    inputs[chosen, cut:] = text.to(tokens.dtype)
+    own = torch.zeros_like(tokens, dtype=torch.bool)
+    own[chosen, cut:] = True
+    return batch._replace(inputs=(inputs,)), own
+
+
+def uniform(seed: int, step: int, ids: np.ndarray, count: int) -> np.ndarray:
+    """Numbers from 0 to 1 for each sample of a step, `(batch, count)`, as on any machine."""
+    rows = mix(ids.astype(np.uint64) ^ key(seed, step))[:, None]
+    bits = mix(rows ^ mix(np.arange(count, dtype=np.uint64))[None])
+    return (bits >> np.uint64(11)) * 2.0**-53
 
 
 def divergence(logits: Tensor, wanted: Tensor, spec: Distil) -> Tensor:
@@ -124,8 +205,9 @@ def divergence(logits: Tensor, wanted: Tensor, spec: Distil) -> Tensor:
 
 
 def likeness(own: Tensor, theirs: Tensor) -> Tensor:
-    """The mean squared distance of two streams' cosines between tokens, or between samples."""
-    return functional.mse_loss(_cosines(own), _cosines(theirs))
+    """The mean squared distance of two streams' cosines between tokens, or samples: `(batch,)`."""
+    distance = functional.mse_loss(_cosines(own), _cosines(theirs), reduction="none")
+    return distance.flatten(1).mean(1)
 
 
 def _cosines(stream: Tensor) -> Tensor:
@@ -139,8 +221,8 @@ def _kl(left: Tensor, right: Tensor) -> Tensor:
     return (left.exp() * (left - right)).sum(-1)
 
 
-def _there(targets: Tensor, logits: Tensor) -> Tensor:
+def _there(targets: Tensor) -> Tensor:
     """1 for each answer that has a target, else 0."""
-    if targets.is_floating_point():  # probabilities of classes
-        return logits.new_ones(logits.shape[:-1])
-    return (targets >= 0).to(logits.dtype)
+    if targets.is_floating_point():  # probabilities of classes, or numbers
+        return targets.new_ones(targets.shape[:-1], dtype=torch.float32)
+    return (targets >= 0).float()

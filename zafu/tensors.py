@@ -117,6 +117,8 @@ def into_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) 
 
 def _finite(tensor: Tensor) -> bool:
     """Whether there is no NaN or infinity: one pass, since a sum would not be finite either."""
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        tensor = tensor.float()  # there is no arithmetic in 8 bits
     if not tensor.is_floating_point() or tensor.sum().isfinite():
         return True
     return bool(tensor.isfinite().all())  # finite numbers can have an infinite sum

@@ -138,7 +138,7 @@ def ready(trial: Trial) -> Made:
     """A trial's model where it begins, what updates it, and how far that is."""
     recipe, data = trial.recipe, trial.data
     signature = Signature.parse(read_json(data / "signature.json"))
-    task = objective_of(recipe, signature, device_of(recipe.fit))
+    task = objective_of(recipe, data, device_of(recipe.fit))
     model, update, spread = build(recipe, signature)
     split = recipe.data.open(data, "train")
     device = next(model.parameters()).device

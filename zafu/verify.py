@@ -77,9 +77,9 @@ class Trace(NamedTuple):
 def plain(recipe: Recipe) -> Recipe:
     """The recipe as it is compared: fp32 on the CPU, no dropout, SGD, some steps."""
     settings = recipe.dump()
-    settings["model"] |= {
-        name: 0.0 for name in ("dropout", "drop_path") if name in settings["model"]
-    }
+    model = settings["model"]
+    for part in (model, model.get("base", {})):  # of a compressed model: what it began as
+        part |= {name: 0.0 for name in ("dropout", "drop_path") if name in part}
     settings["fit"] |= dict.fromkeys(("epochs", "samples", "tokens", "seconds"))
     settings["fit"] |= {
         "optimizer": SGD(lr=0.1, momentum=0.9).dump(),
@@ -96,7 +96,7 @@ def plain(recipe: Recipe) -> Recipe:
 def traced(recipe: Recipe, data: Path, world: World) -> Trace:
     """Train some steps, keeping every gradient."""
     signature = Signature.parse(artifact.read_json(data / "signature.json"))
-    task = objective_of(recipe, signature, world.device)
+    task = objective_of(recipe, data, world.device)
     model, update, spread = build(recipe, signature, world, task)
     split, spec = recipe.data.open(data, "train"), recipe.fit
     read = reading.training(recipe, data / "recipe.yaml", data, device=torch.device("cpu"))

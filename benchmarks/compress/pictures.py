@@ -1,7 +1,7 @@
 """A trained convolutional net made smaller by zafu and by its peers: accuracy, bytes, time.
 
 ```
-python benchmarks/compress/pictures.py            # trains first: an hour on two cores
+python benchmarks/compress/pictures.py            # trains first: half an hour on two cores
 python benchmarks/compress/pictures.py --quick    # a smoke test; writes nothing
 ```
 The pictures are scikit-learn's digits, made four times as large; the test split judges, and
@@ -33,6 +33,8 @@ from torch import Tensor, nn
 
 from zafu import tensors
 from zafu.build import load_model
+from zafu.compress.prune import Prune
+from zafu.compress.recovery import Recovery
 from zafu.compress.words import chain
 from zafu.evaluation.against import compared
 from zafu.nets.surgery import measure
@@ -40,11 +42,12 @@ from zafu.pipeline import events
 from zafu.recipe import Recipe
 from zafu.run import Run, environment, prepared
 from zafu.session import Note
+from zafu.shrink import scratch
 from zafu.shrink.chain import Shrunk, compress
-from zafu.shrink.links import calibration_batches
+from zafu.shrink.links import calibration_batches, placed
 
 HERE = Path(__file__).parent
-LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 32, 8, 4, 9
+LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 32, 5, 2, 9
 EVERY = "what: [channels, stream]"
 CHAINS = (
     "bf16",
@@ -248,11 +251,7 @@ def contenders(run: Run, data: Path, *, quick: bool) -> Iterator[Contender]:
             _count(small),
         )
         if text.startswith(("prune", "{kind: prune, amount: 0.5")):
-            fresh = Recipe.stored(folder / "recipe.yaml").dump()
-            epochs = own.fit.epochs or 0
-            fit = own.dump()["fit"] | {"epochs": epochs + RECOVER}
-            scratch = trained(Recipe.parse(fresh | {"fit": fit}), "scratch", run.folder.parent)
-            small, _, _ = load_model(scratch.model)
+            small, _, _ = load_model(_scratch(run, text).model)
             yield Contender(
                 f"trained from scratch in the shape of `{text}`", small, _size(small), _count(small)
             )
@@ -265,6 +264,16 @@ def contenders(run: Run, data: Path, *, quick: bool) -> Iterator[Contender]:
         yield Contender(f"ONNX Runtime {says}", *by_onnxruntime(module, seen, rounded=rounded))
         yield Contender(f"OpenVINO {says}", *by_openvino(module, seen, rounded=rounded))
     yield Contender("torch.compile, frozen", _compiled(module), _size(module))
+
+
+def _scratch(run: Run, text: str) -> Run:
+    """A fresh net of the pruned shape, trained for all epochs together."""
+    prune, again = chain(text)
+    assert isinstance(prune, Prune)
+    assert isinstance(again, Recovery)
+    *_, found = scratch.trained(placed(run.folder, None), prune, again)
+    assert isinstance(found, Run)
+    return found
 
 
 def _compiled(module: nn.Module) -> Call:
@@ -310,9 +319,10 @@ def main() -> None:
     """Train, measure, print, and write the page."""
     parser = argparse.ArgumentParser(description="a convolutional net made smaller")
     parser.add_argument("--quick", action="store_true", help="a smoke test; writes nothing")
+    parser.add_argument("--place", type=Path, help="a folder to go on in (default: a new one)")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
-    place = Path(tempfile.mkdtemp())
+    place = given.place or Path(tempfile.mkdtemp())
     drawn(place / "pictures", 400 if given.quick else None)
     source = recipe(place / "pictures", 8 if given.quick else WIDTH, 2 if given.quick else EPOCHS)
     run = trained(source, "net", place / "runs")

@@ -8,7 +8,7 @@ import pytest
 
 import zafu
 from zafu.crossval import of_fold
-from zafu.errors import RecipeError
+from zafu.errors import RecipeError, Refused
 from zafu.recipe import Recipe
 
 FIT = {"epochs": 1, "trackers": [], "threads": 1}
@@ -23,3 +23,11 @@ def test_a_fold_takes_nothing_from_a_finished_model(setting: str, tmp_path: Path
 
     with pytest.raises(RecipeError, match=f"fit.{setting}: expected none"):
         of_fold(recipe, 0, 5)
+
+
+def test_the_form_of_a_compressed_model_gives_no_first_weights(tmp_path: Path) -> None:
+    model = {"kind": "compressed", "base": RECIPE["model"], "edits": []}
+    recipe = Recipe.parse({**RECIPE, "model": model, "fit": FIT})
+
+    with pytest.raises(Refused, match=r"fit\.start: expected a finished run to begin with"):
+        zafu.train(recipe, runs=tmp_path)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from digits import apart, compressed, pictures, planted, rows, said, trained
+from digits import SIGNATURE, apart, compressed, pictures, planted, rows, said, trained
 from torch import Tensor, nn
 
-from zafu.nets.factored import FactoredConv, FactoredLinear
+from zafu.compress.runtime.cp import take, terms, whole
+from zafu.models.convnet import ConvNet
+from zafu.nets.factored import CPConv, FactoredConv, FactoredLinear, cp
 
 
 def of_rank(rank: int, outputs: int = 48, inputs: int = 64) -> nn.Linear:
@@ -104,3 +108,62 @@ def test_what_is_factored_is_not_factored_again() -> None:
 
     assert [list(edit.dump()["ranks"]) for edit in edits] == [["layers.1.linear"]]
     assert torch.equal(product(net, "layers.0.linear")[0], first)
+
+
+def planted_terms(rank: int, sizes: tuple[int, ...], seed: int) -> list[Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, rank, generator=random, dtype=torch.float64) for n in sizes]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kernel_that_is_a_sum_of_products_is_found_again(seed: int) -> None:
+    kernel = whole(planted_terms(4, (8, 6, 3, 3), seed))
+
+    found = terms(kernel, 4)
+
+    torch.testing.assert_close(whole(found), kernel, rtol=0, atol=1e-6)
+    assert all(torch.equal(one, other) for one, other in zip(found, terms(kernel, 4), strict=True))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (3, 5), "padding": (0, 2), "stride": (2, 1)},
+        {"kernel_size": (2, 3), "padding": "same", "dilation": (1, 2)},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+def test_four_thin_convolutions_say_what_one_says(how: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(4, 6, **how)
+    factors = planted_terms(3, (6, 4, *layer.kernel_size), 0)
+    with torch.no_grad():
+        layer.weight.copy_(whole(factors))
+    made = cp(layer, 3)
+
+    take(made, factors)
+    with torch.no_grad():
+        made.up.bias.copy_(layer.bias)  # pyright: ignore
+
+    x = torch.randn(2, 4, 9, 8)
+    torch.testing.assert_close(made(x), layer(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.2])
+def test_a_sum_of_products_is_of_the_size_that_was_asked_for(keep: float) -> None:
+    torch.manual_seed(0)
+    spec = ConvNet(width=16, groups=4, stages=1, blocks=1)
+    net, base = spec.build(SIGNATURE).eval(), spec.build(SIGNATURE)
+    kernel = net.get_parameter("blocks.0.conv_1.weight").numel()
+
+    edits = compressed(net, f"{{kind: low-rank, keep: {keep}, convolutions: cp}}")
+
+    made = net.get_submodule("blocks.0.conv_1")
+    assert isinstance(made, CPConv)
+    left = sum(p.numel() for p in made.parameters())
+    assert keep * kernel - 38 < left <= keep * kernel  # a term has 16 + 16 + 3 + 3 numbers
+    for edit in edits:
+        edit.apply(base)
+    base.load_state_dict(net.state_dict())
+    torch.testing.assert_close(said(base), said(net), rtol=0, atol=0)

@@ -8,7 +8,7 @@ from digits import compressed, learned, planted, rows, said, trained
 from torch import Tensor, nn
 
 from zafu.nets.int4 import Int4Linear
-from zafu.nets.int8 import Int8Conv, Int8Linear
+from zafu.nets.int8 import Int8Conv, Int8Linear, together
 
 BF16 = 2**-8  # what rounding to bfloat16 changes at most, as a part
 
@@ -57,6 +57,28 @@ def test_eight_bits_multiply_as_the_floats_that_they_are(reads: str, count: int)
 
     assert gap(layer(x), expected) < 0.01  # half a step of 256 in what is read
     assert gap(expected, whole(x)) < 0.01
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("kinds", [("dynamic", "dynamic"), ("dynamic", "float"), ("static", None)])
+def test_layers_that_read_together_answer_as_each_alone(
+    kinds: tuple[str | None, ...], count: int
+) -> None:
+    layers = list[nn.Module]()
+    for seed, reads in enumerate(kinds):
+        whole = planted(24, 64, seed=seed)
+        layer = Int8Linear(whole, reads) if reads else whole  # pyright: ignore[reportArgumentType]
+        if isinstance(layer, Int8Linear):
+            layer.take(whole.weight)
+        layers.append(layer)
+    x, called = rows()[100 : 100 + count].view(count, 1, 64) - 0.3, list[nn.Module]()
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, *_: called.append(layer))
+
+    found = together(x, *layers)
+
+    assert called == layers
+    assert all(torch.equal(one, layer(x)) for one, layer in zip(found, layers, strict=True))
 
 
 @pytest.mark.parametrize("reads", ["dynamic", "float"])

@@ -84,5 +84,5 @@ def test_streams_of_other_widths_that_say_the_same_are_alike() -> None:
     stream = torch.randn(2, 5, 8, generator=RANDOM)
     wider = torch.cat([stream, stream], -1) * 3
 
-    assert float(likeness(stream, wider)) < 1e-12
-    assert float(likeness(stream, stream.flip(1))) > 1e-2
+    assert float(likeness(stream, wider).max()) < 1e-12
+    assert float(likeness(stream, stream.flip(1)).min()) > 1e-2

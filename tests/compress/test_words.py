@@ -40,11 +40,31 @@ def test_every_fault_of_every_link_is_listed() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("gradual:1", "amount: expected a number < 1"),
+        ("{kind: gradual, begin: 0.8, end: 0.5}", "end: expected a share > begin, 0.8"),
+        ("gradual:0.5:often", "budget: expected a number and one of epochs"),
+        ("sparsify > rewind:1", "to: expected a number < 1"),
+        ("sparsify > rewind:0:whole", "budget: expected a number and one of epochs"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused_with_it(text: str, said: str) -> None:
+    (fault,) = faults(text)
+
+    assert said in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
         ("int8 > tune", "tune before int8"),
         ("int4 > distil", "distil before int4"),
         ("bf16 > prune", "prune before bf16"),
         ("int8 > low-rank", "low-rank before int8"),
         ("bf16 > int4", "weights of 32 bits before int4"),
+        ("bf16 > mixed", "weights of 32 bits before mixed"),
+        ("mixed > tune", "tune before mixed"),
+        ("fp8 > prune", "prune before fp8"),
+        ("lora > fp8", "merge before fp8"),
         ("merge", "lora before it"),
         ("lora > merge > merge", "lora before it"),
         ("lora > lora", "merge before lora"),
@@ -52,6 +72,14 @@ def test_every_fault_of_every_link_is_listed() -> None:
         ("lora > prune", "merge before prune"),
         ("sparsify > prune", "prune before sparsify"),
         ("low-rank > prune", "prune before low-rank"),
+        ("gradual > prune", "prune before gradual"),
+        ("sparsify > gradual", "gradual before sparsify"),
+        ("int8 > gradual", "gradual before int8"),
+        ("lora > gradual", "merge before gradual"),
+        ("rewind", "sparsify or gradual before it"),
+        ("tune > rewind", "sparsify or gradual before it"),
+        ("sparsify > int8 > rewind", "rewind before int8"),
+        ("prune > sparsify > rewind", "links before it that leave weights in place"),
     ],
 )
 def test_a_link_that_cannot_follow_is_refused(text: str, said: str) -> None:
@@ -62,7 +90,15 @@ def test_a_link_that_cannot_follow_is_refused(text: str, said: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["lora > tune > merge > int8", "prune > sparsify > tune", "int4 > int8", "aware > tune > int4"],
+    [
+        "lora > tune > merge > int8",
+        "prune > sparsify > tune",
+        "int4 > int8",
+        "aware > tune > int4",
+        "gradual:0.9:3epochs > tune > int8",
+        "sparsify > rewind:0.05 > sparsify:0.75 > rewind",
+        "gradual > rewind:0:100steps > bf16",
+    ],
 )
 def test_a_link_that_can_follow_is_not(text: str) -> None:
     assert chain(text)

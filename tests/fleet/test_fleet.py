@@ -243,10 +243,12 @@ def test_what_a_stack_cannot_do_is_said_by_name(folder: Path) -> None:
         "fit.average": {"kind": "ema"},
         "fit.optimizer": {"kind": "muon"},
         "fit.noise": {},
+        "fit.sparsity": {},
         "fit.precision": "bf16",
         "model": {"kind": "convnet", "dropout": 0.1},
     }
-    words = ["fit.augment", "fit.average", "fit.optimizer", "fit.noise", "fit.precision", "dropout"]
+    words = ["fit.augment", "fit.average", "fit.optimizer", "fit.noise", "fit.sparsity"]
+    words += ["fit.precision", "dropout"]
 
     found = [stack.why_not(trials_of(folder, MLP, [{k: v}])[0]) for k, v in changes.items()]
 

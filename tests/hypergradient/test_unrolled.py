@@ -176,7 +176,7 @@ def test_the_magnitude_of_augmentation_has_the_slope_of_finite_differences(data:
 
 
 def test_what_has_no_slope_is_refused_by_name(data: Path) -> None:
-    muon = recipe_of(optimizer="muon", average="ema")
+    muon = recipe_of(optimizer="muon", average="ema", sparsity={})
 
     with pytest.raises(RecipeError) as caught:
         hypergradient(Trial(muon, data), ["model.dropout", "fit.batch"], steps=2)
@@ -186,4 +186,5 @@ def test_what_has_no_slope_is_refused_by_name(data: Path) -> None:
         "fit.batch",
         "fit.optimizer.kind",
         "fit.average",
+        "fit.sparsity",
     ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zafu.nets.decoder import Decoder, Shape
-from zafu.nets.sampling import Choice, choose, sample, window_start
+from zafu.nets.sampling import Choice, choose, sample, window_start, written
 
 greedy = Choice(temperature=0)
 
@@ -126,3 +126,29 @@ def test_limits_outside_their_range_are_refused(settings: dict[str, float], word
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one token"):
         next(sample(net(8), torch.tensor([], dtype=torch.int64), length=1))
+
+
+def test_texts_are_a_function_of_their_numbers_whoever_is_beside_them() -> None:
+    module = net(16)
+    prompts = torch.arange(12).view(3, 4) % 31
+    drawn = torch.rand(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    together = written(module, prompts, drawn)
+    alone = torch.cat([written(module, prompts[i : i + 1], drawn[i : i + 1]) for i in range(3)])
+    uncached = written(Uncached(module), prompts, drawn)
+
+    assert together.shape == (3, 12)
+    assert torch.equal(together, alone)
+    assert torch.equal(together, uncached)
+    assert not torch.equal(together, written(module, prompts, drawn.flip(0)))
+
+
+def test_tokens_come_as_often_as_they_are_likely() -> None:
+    """Evenly spread numbers give each token its share of the distribution."""
+    module, prompt, count = net(8), torch.tensor([[3, 5]]), 4096
+    drawn = (torch.arange(count, dtype=torch.float64)[:, None] + 0.5) / count
+
+    found = written(module, prompt.expand(count, 2), drawn)[:, 0].bincount(minlength=31) / count
+
+    shares = module(prompt)[0, -1].softmax(-1)
+    torch.testing.assert_close(found, shares.detach(), rtol=0, atol=1.5 / count)

@@ -98,7 +98,7 @@ def test_weights_that_are_zero_are_said_and_not_drawn(tmp_path: Path) -> None:
 def test_layers_are_ranked_by_the_loss_they_cost(tmp_path: Path) -> None:
     found = chain()
     found["rows"][2]["sensitivity"] = {
-        "a": {"loss": 0.1, "bits": 4},
+        "a": {"loss": 0.1, "bits": 4, "low": 0.25, "high": 0.5},
         "b": {"loss": 0.3},
         "c": {"loss": "much"},
         "d": 5,
@@ -108,7 +108,7 @@ def test_layers_are_ranked_by_the_loss_they_cost(tmp_path: Path) -> None:
 
     layers = page[page.index("<h3>Layers") : page.index("<h3>How fast")]
     assert re.findall(r'<text class="name"[^>]*>(.*?)</text>', layers) == ["b", "a"]
-    assert "0.1000 in 4 bits" in layers
+    assert "0.1000 [0.2500, 0.5000] in 4 bits" in layers
     assert "<h3>Layers" not in written(tmp_path, chain())
 
 

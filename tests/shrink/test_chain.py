@@ -74,6 +74,8 @@ def test_a_chain_ends_in_a_run_like_any_other(whole: Shrunk) -> None:
         "before", "1 prune", "2 distil", "3 int8",
     ]  # fmt: skip
     assert last["bytes"] < whole.found["rows"][0]["bytes"] / 3
+    assert [bool(row["sensitivity"]) for row in whole.found["rows"]] == [False, False, False, True]
+    assert set(last["sensitivity"]) == {"layers.0.linear", "layers.1.linear", "head"}
     assert (whole.folder / "report.html").is_file()
 
 

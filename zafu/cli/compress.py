@@ -18,8 +18,10 @@ EXAMPLE = """\
   zafu compress runs/python-… --how "{kind: low-rank, keep: 0.8, ranks: uniform}"
   zafu compress runs/digits-… --within 1% --target size       tries chains, and takes the smallest
   zafu compress runs/digits-… --within 1% --target latency --budget 20min --recover 3epochs
+  zafu compress runs/digits-… --sensitivity                   what rounding costs each layer alone
   zafu list compressions ; zafu list compressions prune"""
 ONLY_SEARCH = ("within", "target", "recover", "budget")
+ELSE = ("how", *ONLY_SEARCH, "runs")  # what says what to make, where nothing is made
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--recover", metavar="BUDGET",
         help=f"training behind each reshaping, with --within (default: {RECOVER})")  # fmt: skip
     add("--budget", help="with --within: time after which no chain is begun, such as 90s, 20min")
+    add("--sensitivity", action="store_true",
+        help="make nothing: print what 8 and 4 bits cost each layer alone")  # fmt: skip
     add("--runs", type=Path, help="where its folders go (default: beside the run)")
     add("--json", action="store_true", help="print JSON")
 
@@ -41,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Make each link, or search for a chain, and print the table."""
     from zafu.compress.words import chain
 
+    if arguments.sensitivity:
+        return _looked(arguments)
     asked = _asked(arguments)
     links = () if asked else chain(arguments.how)
     from zafu.cli import show_compression as showing  # torch is loaded when the request is sound
@@ -58,6 +64,26 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({"folder": str(shrunk.folder), **shrunk.found}, indent=1))
     else:
         show(shrunk)
+    return 0
+
+
+def _looked(arguments: argparse.Namespace) -> int:
+    """Print what rounding costs each layer; raises RecipeError where more is asked for."""
+    faults = [
+        Fault("", "--sensitivity alone", f"--{name} beside it", "command line")
+        for name in ELSE
+        if getattr(arguments, name) is not None
+    ]
+    if faults:
+        raise RecipeError(faults)
+    from zafu.cli import show_compression as showing  # torch is loaded when the request is sound
+    from zafu.shrink.sensitivity import look
+
+    found = look(arguments.run)
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+    else:
+        showing.layers(found)
     return 0
 
 

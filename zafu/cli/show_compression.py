@@ -15,6 +15,7 @@ from zafu.shrink.chain import Shrunk
 from zafu.units import Bytes
 
 WIDTH = 160  # of the table, where a terminal is narrower
+SHOWN = 3  # layers that are named of a link that rounds
 
 
 def carried(events: Iterator[Any], *, quiet: bool = False) -> Shrunk:
@@ -44,6 +45,43 @@ def chain(shrunk: Shrunk) -> None:
         less = row["against"][0]["difference"]
         table.add_row(row["name"], score, *_cells(row, rows[0], less, spoken=_spoken(rows)))
     _print(console, table, shrunk)
+    for row in rows:
+        _suffering(console, row)
+
+
+def _suffering(console: Console, row: dict[str, Any]) -> None:
+    """The layers that lose most by being rounded."""
+    known = row.get("sensitivity") or {}
+    dearest = sorted(known, key=lambda name: -known[name]["moved"])[:SHOWN]
+    said = "; ".join(f"{name} {_rise(known[name])}" for name in dearest)
+    if said:
+        console.print(f"{row['name']}: loss added by a layer alone: {escape(said)}")
+
+
+def layers(found: dict[str, Any]) -> None:
+    """What rounding costs each layer of a model alone."""
+    console = Console(highlight=False, width=max(Console().width, WIDTH))
+    table = _table(["", "numbers", "loss in 8 bits", "in 4 bits", "moved in 8 bits", "in 4 bits"])
+    for name, row in found["layers"].items():
+        own = [row.get(bits) for bits in ("8", "4")]
+        cells = [_rise(of) if of else "" for of in own]
+        cells += [f"{of['moved']:.2g}" if of else "" for of in own]
+        table.add_row(name, f"{row['numbers']:,}", *cells)
+    console.print(table)
+    how = next(of["how"] for row in found["layers"].values() for of in row.values() if _is_row(of))
+    console.print(f"each layer alone, on the {found['split']} split, {how}")
+    console.print("moved: by how much the loss would rise if targets were as the model says")
+    for note in found["notes"]:
+        console.print(f"note    {escape(note)}")
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _rise(of: dict[str, Any]) -> str:
+    interval = "" if of["low"] is None else f" [{of['low']:+.2g}, {of['high']:+.2g}]"
+    return f"{of['loss']:+.2g}{interval}"
 
 
 def search(shrunk: Shrunk) -> None:

@@ -17,7 +17,10 @@ from zafu.errors import Fault
 
 @final
 class Int4(Calibrated):
-    """Round linear layers to 16 levels a group; what they read stays as it is."""
+    """Round linear layers to 16 levels a group; what they read stays as it is.
+
+    A head, and embeddings, lose more by it than other layers: they are rounded if asked for.
+    """
 
     kind: Literal["int4"] = "int4"
     positional: ClassVar[tuple[str, ...]] = ("group",)
@@ -30,6 +33,8 @@ class Int4(Calibrated):
     """Patterns of names of the layers that are rounded."""
     skip: tuple[str, ...] = ("lm_head", "head")
     """Patterns of names of those that are not; int8 behind it takes them."""
+    tables: bool = False
+    """Whether embeddings are rounded too, and with them a head that shares their weights."""
 
     def check(self) -> Iterable[Fault]:
         """The kernel knows some sizes."""

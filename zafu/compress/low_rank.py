@@ -3,7 +3,8 @@
 Eckart & Young, 1936: the truncated SVD is the nearest matrix of rank r. Denton et al., 2014
 (arXiv:1404.0736): the same for the layers of a trained network. Wang et al., 2024
 (arXiv:2403.07378): nearest in what the layer gives for the inputs that it sees, by whitening.
-Convolutions by Tucker-2: Kim et al., 2016 (arXiv:1511.06530).
+Convolutions by Tucker-2: Kim et al., 2016 (arXiv:1511.06530), or by CP: Lebedev et al., 2014
+(arXiv:1412.6553).
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class LowRank(Calibrated):
     """Whether ranks go where they save most error, or each matrix keeps the same share."""
     whiten: bool = True
     """Whether the error counts in what layers give for samples, or in the weights alone."""
+    convolutions: Literal["tucker", "cp"] = "tucker"
+    """Whether a convolution becomes three (two 1x1 and a core between fewer channels) or four (two
+    1x1, and one of each channel along either side)."""
     layers: tuple[str, ...] = ("*",)
     """Patterns of names of the layers that are factored."""
     skip: tuple[str, ...] = ("lm_head", "head")

@@ -1,7 +1,9 @@
 """Pruning of whole units: neurons, heads, channels go, and the matrices become smaller.
 
 Li et al., 2017 (arXiv:1608.08710). What later layers lose is made good for as far as a linear map
-of what is left can, from a few samples, as in Kwon et al., 2022 (arXiv:2204.09656).
+of what is left can, from a few samples, as in Kwon et al., 2022 (arXiv:2204.09656). What goes
+together in a module that does not say it is found by running it (Fang et al., 2023,
+arXiv:2301.12900, find it by operators).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pydantic import Field
 from zafu.compress.contract import Calibrated, Compression, Work, whole
 from zafu.edits.contract import Edit
 from zafu.errors import Fault
-from zafu.nets.units import What
+from zafu.nets.unit_kinds import What
 
 
 @final
@@ -48,7 +50,7 @@ class Prune(Calibrated):
         before = tuple(before)
         yield from whole(before, "prune")
         for link in before:
-            if link.kind in ("sparsify", "low-rank"):
+            if link.kind in ("sparsify", "gradual", "low-rank"):
                 yield Fault("", f"prune before {link.kind}, behind which matrices are parts", "it")
 
     def apply(self, work: Work) -> Iterable[Edit]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, final
 from pydantic import Field
 
 from zafu.compress.contract import Compression, fixed
+from zafu.distil import Lesson
 from zafu.errors import Fault
 
 UNITS = ("epochs", "steps", "samples", "tokens")
@@ -47,17 +48,18 @@ class Recovery(Compression):
 
     def trained(self, fit: dict[str, Any], start: str) -> dict[str, Any]:
         """Another budget, a learning rate that is a part of the recipe's, and where to start."""
-        found = _BUDGET.fullmatch(self.budget)
-        number, unit = (found[1], found[2]) if found else ("1", "epochs")
-        budget = dict.fromkeys((*UNITS, "seconds")) | {
-            unit: float(number) if unit == "epochs" else int(float(number))
-        }
+        budget = dict[str, Any]()
+        if found := _BUDGET.fullmatch(self.budget):
+            number, unit = found[1], found[2]
+            budget |= dict.fromkeys((*UNITS, "seconds"))
+            budget[unit] = float(number) if unit == "epochs" else int(float(number))
         optimizer, lr = dict(fit["optimizer"]), fit["optimizer"]["lr"]
         if isinstance(lr, dict):
             optimizer["lr"] = lr | {"start": lr["start"] * self.lr}
         else:
             optimizer["lr"] = lr * self.lr
-        return fit | budget | {"start": start, "optimizer": optimizer, "early_stopping": None}
+        own = {"start": start, "optimizer": optimizer, "early_stopping": None, "sparsity": None}
+        return fit | budget | own
 
 
 @final
@@ -72,23 +74,15 @@ class Tune(Recovery):
 
 
 @final
-class DistilFrom(Recovery):
+class DistilFrom(Recovery, Lesson):
     """Train what is left on the answers of a teacher: the model before, unless another is named."""
 
     kind: Literal["distil"] = "distil"
     teacher: str | None = None
     """A finished run; None: the model with which the chain began."""
-    share: float = Field(default=0.9, ge=0, le=1)
-    """Share of the loss that is the distance to the teacher."""
-    temperature: float = Field(default=2.0, gt=0)
-    """By which logits of both are divided, > 0."""
-    divergence: Literal["forward", "reverse", "jensen"] = "forward"
-    """Which way probabilities are compared."""
-    features: float = Field(default=0.0, ge=0)
-    """Weight of the distance between streams; 0: not compared."""
 
     def changes(self, fit: dict[str, Any], start: str, first: str) -> dict[str, Any]:
         """Budget, learning rate, start and teacher."""
-        names = ("share", "temperature", "divergence", "features")
-        spec = {name: getattr(self, name) for name in names} | {"teacher": self.teacher or first}
-        return self.trained(fit, start) | {"distil": spec}
+        lesson = self.model_dump(mode="json", include=set(Lesson.model_fields))
+        teacher = {"teacher": self.teacher or first}
+        return self.trained(fit, start) | {"distil": lesson | teacher}

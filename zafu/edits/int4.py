@@ -34,12 +34,10 @@ class Int4(Edit):
 
     def apply(self, root: nn.Module) -> None:
         """Layers of integers in place of the whole ones."""
-        from zafu.nets.int4 import Int4Linear
-        from zafu.nets.surgery import put
+        from zafu.nets.int4 import blank
+        from zafu.nets.table import exchange
 
-        for name in self.layers:
-            layer = root.get_submodule(name)
-            put(root, name, Int4Linear(layer, self.group))  # pyright: ignore[reportArgumentType]
+        exchange(root, self.layers, lambda layer: blank(layer, self.group))
 
 
 GROUPS = (32, 64, 128, 256)

@@ -28,7 +28,6 @@ class Int8(Edit):
     def apply(self, root: nn.Module) -> None:
         """Layers of integers in place of the whole ones."""
         from zafu.nets.int8 import blank
-        from zafu.nets.surgery import put
+        from zafu.nets.table import exchange
 
-        for name in self.layers:
-            put(root, name, blank(root.get_submodule(name), self.reads))
+        exchange(root, self.layers, lambda layer: blank(layer, self.reads))

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 @final
 class LowRank(Edit):
-    """Linear layers as two, convolutions as three."""
+    """Linear layers as two, convolutions as three or four."""
 
     kind: Literal["low-rank"] = "low-rank"
     ranks: dict[str, tuple[int, ...]]
-    """By layer: the rank of a linear one; channels read and written by a convolution's core."""
+    """By layer: the rank of a linear one; of a convolution, channels that its core reads and
+    writes, or the one rank of a sum of products (CP)."""
 
     def check(self) -> Iterable[Fault]:
         """Ranks are positive, one or two a layer."""

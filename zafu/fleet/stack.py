@@ -52,6 +52,7 @@ def why_not(trial: Trial) -> str:
         "fit.augment": bool(fit.augment),
         "fit.noise": fit.noise is not None,
         "fit.average": fit.average is not None,
+        "fit.sparsity": fit.sparsity is not None,
         "fit.precision": fit.precision != "fp32",
         "fit.compile": fit.compile,
         "fit.on_nonfinite=skip": fit.on_nonfinite != "stop",

@@ -257,5 +257,4 @@ def _there(folder: Path, digest: str) -> Fused:
 
 def _name(members: Sequence[Member]) -> str:
     """The name of the first member's recipe, as its run's folder has it."""
-    name = members[0].run.name
-    return (name.rpartition("-")[0] or name).removesuffix("-fused")
+    return members[0].run.stem.removesuffix("-fused")

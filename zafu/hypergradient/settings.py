@@ -66,6 +66,8 @@ def faults_of(recipe: Recipe, paths: Sequence[str]) -> list[Fault]:
         faults.append(Fault("fit.precision", "fp32", fit.precision))
     if fit.average is not None:
         faults.append(Fault("fit.average", "none", fit.average.kind))
+    if fit.sparsity is not None:
+        faults.append(Fault("fit.sparsity", "none", "one"))
     if fit.distil is not None:
         faults.append(Fault("fit.distil", "none", "a teacher"))
     if fit.noise is not None:

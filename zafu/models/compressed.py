@@ -65,6 +65,10 @@ class Compressed(Model):
         """If the base has some."""
         return self.base.random_paths()
 
+    def attends(self) -> bool:
+        """If the base does."""
+        return self.base.attends()
+
     def with_edits(self, edits: Iterable[Edit]) -> Compressed:
         """The same after more edits."""
         return self.model_copy(update={"edits": (*self.edits, *edits)})

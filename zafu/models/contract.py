@@ -90,6 +90,10 @@ class Model(Family):
         """Whether training skips samples in some layers, on which ranks would have to agree."""
         return False
 
+    def attends(self) -> bool:
+        """Whether the net says where its last block looks (`zafu.nets.attending`)."""
+        return False
+
     def transfers(self) -> bool:
         """Whether its steps follow its width, for which the optimizer needs a rule."""
         return False

@@ -145,6 +145,10 @@ class Decoder(Model):
         """The layers."""
         return self.layers
 
+    def attends(self) -> bool:
+        """It does."""
+        return True
+
     def cuts_stream(self) -> bool:
         """Between blocks, in time."""
         return True

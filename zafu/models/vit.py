@@ -82,6 +82,10 @@ class ViT(Model):
         """The layers."""
         return self.layers
 
+    def attends(self) -> bool:
+        """It does."""
+        return True
+
     def parameter_count(self, signature: Signature) -> int:
         """The number of parameters, in closed form."""
         found = self.by_depth(signature)

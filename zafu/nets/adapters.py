@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zafu.nets.surgery import call
+
 
 class Adapted(nn.Linear):
     """A linear layer that moves by its adapters alone."""
@@ -45,6 +47,7 @@ def adapt(root: nn.Module, layers: tuple[str, ...], rank: int, alpha: float) -> 
         made.lora_a = nn.Parameter(first)
         made.lora_b = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
         made.factor = alpha / rank
+        call(root, name)
 
 
 def merge(root: nn.Module) -> list[str]:

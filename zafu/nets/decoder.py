@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zafu.nets.depth import Parts, drop_path, drop_path_rates, run
+from zafu.nets.int8 import together
+from zafu.nets.table import Table
 from zafu.nets.transfer import Wider
 from zafu.nets.units import Slice, Units, units
 from zafu.nets.width import Plan, Style
@@ -75,6 +77,8 @@ class Past:
 class Attention(nn.Module):
     """Causal self-attention; the number of heads is read off the projections."""
 
+    causal = True
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.head_dim = shape.width // shape.heads
@@ -84,17 +88,18 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.heads * self.head_dim, shape.width, bias=False)
         self.q_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
         self.k_norm = _norm(self.head_dim, shape) if shape.qk_norm else None
-        self.attend = attend  # replaced where a window is spread over processes
+        self.attend = attend  # replaced where a window is spread over processes, or watched
 
     def forward(
         self, x: Tensor, rope: tuple[Tensor, Tensor], past: Past | None, mask: Tensor | None
     ) -> Tensor:
         """What attention adds to `x`, `(batch, time, width)`."""
         split = (-1, self.head_dim)  # (batch, time, heads, head_dim)
-        q, k = self.q_proj(x).unflatten(-1, split), self.k_proj(x).unflatten(-1, split)
+        q, k, v = together(x, self.q_proj, self.k_proj, self.v_proj)
+        q, k = q.unflatten(-1, split), k.unflatten(-1, split)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        v = self.v_proj(x).unflatten(-1, split).transpose(1, 2)  # (batch, heads, time, head_dim)
+        v = v.unflatten(-1, split).transpose(1, 2)  # (batch, heads, time, head_dim)
         q, k = rotate(q.transpose(1, 2), rope), rotate(k.transpose(1, 2), rope)
         if past is not None:
             k, v = past.extend(k, v)
@@ -112,7 +117,8 @@ class GatedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer adds to `x`, `(batch, time, width)`."""
-        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = together(x, self.gate_proj, self.up_proj)
+        return self.down_proj(functional.silu(gate) * up)
 
 
 class Block(nn.Module):
@@ -143,7 +149,7 @@ class Trunk(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(shape.vocab, shape.width)
+        self.embed_tokens: nn.Embedding | Table = nn.Embedding(shape.vocab, shape.width)
         rates = drop_path_rates(shape.drop_path, shape.layers)
         self.layers = nn.ModuleList(Block(shape, rate) for rate in rates)
         self.norm = _norm(shape.width, shape)
@@ -231,9 +237,10 @@ class Decoder(nn.Module):
     def leave(self, x: Tensor) -> Tensor:
         """Logits `(batch, time, vocab)` from the residual stream after the last block."""
         x = self.model.norm(x)
-        if self.lm_head is None:
-            return self.project(x, self.model.embed_tokens.weight)
-        return self.lm_head(x)
+        if self.lm_head is not None:
+            return self.lm_head(x)
+        table = self.model.embed_tokens
+        return table.project(x) if isinstance(table, Table) else self.project(x, table.weight)
 
     def units(self) -> list[Units]:
         """The heads (with grouped queries: the groups) and hidden neurons; then the stream."""
@@ -257,6 +264,10 @@ class Decoder(nn.Module):
         if self.lm_head is not None:
             readers.append(Slice("lm_head.weight", 1))
         return [*found, units("model.embed_tokens", "stream", writers, readers, self)]
+
+    def last_attention(self) -> Attention:
+        """Of the last block."""
+        return cast("Block", self.model.layers[-1]).self_attn
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

@@ -9,16 +9,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def narrow(root: nn.Module, dtype: Literal["bf16", "fp16"]) -> None:
-    """In place: float weights in 16 bits; floats are cast as they enter and as they leave."""
+    """In place: float weights in 16 bits; floats are cast as they enter and as they leave.
+
+    Batch norm keeps its numbers, which torch wants as wide as its statistics.
+    """
     kind = TYPES[dtype]
     for name, parameter in list(root.named_parameters()):
         owner, _, leaf = name.rpartition(".")
-        narrowed = nn.Parameter(parameter.detach().to(kind), requires_grad=False)
-        setattr(root.get_submodule(owner), leaf, narrowed)
+        module = root.get_submodule(owner)
+        if not isinstance(module, NORMS):
+            narrowed = nn.Parameter(parameter.detach().to(kind), requires_grad=False)
+            setattr(module, leaf, narrowed)
 
     def enter(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(_cast(x, kind) for x in args)
@@ -26,7 +32,7 @@ def narrow(root: nn.Module, dtype: Literal["bf16", "fp16"]) -> None:
     def leave(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         return output.float()
 
-    root.register_forward_pre_hook(enter)
+    root.register_forward_pre_hook(enter, prepend=True)  # before those that name the inputs
     root.register_forward_hook(leave)
 
 

@@ -27,15 +27,16 @@ OUTPUTS = 16  # the kernel makes so many at a time, and no others
 class Int4Linear(nn.Module):
     """A linear layer; `group` weights in a row share their levels."""
 
+    bits = 4
     levels: Tensor  # (outputs, inputs / 2) uint8: the even column in the low half
     scale: Tensor  # (outputs, inputs / group) bfloat16
     low: Tensor  # (outputs, inputs / group) bfloat16, the lowest level
     bias: Tensor | None
 
-    def __init__(self, like: nn.Linear, group: int) -> None:
+    def __init__(self, like: nn.Linear | nn.Embedding, group: int) -> None:
         super().__init__()
-        device = like.weight.device
-        self.in_features, self.out_features, self.group = like.in_features, like.out_features, group
+        device, self.group = like.weight.device, group
+        self.out_features, self.in_features = like.weight.shape
         groups = (self.out_features, self.in_features // group)
         size = (self.out_features, self.in_features // 2)
         self.register_buffer("levels", torch.zeros(size, dtype=torch.uint8, device=device))
@@ -57,13 +58,15 @@ class Int4Linear(nn.Module):
 
     def unpacked(self) -> Tensor:
         """The levels, `(outputs, inputs)` uint8."""
-        return torch.stack([self.levels & 15, self.levels >> 4], 2).flatten(1)
+        return _two(self.levels)
 
     def widened(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weights as floats."""
-        levels = self.unpacked().unflatten(1, (-1, self.group)).to(dtype)
-        scale, low = self.scale.to(dtype)[..., None], self.low.to(dtype)[..., None]
-        return torch.addcmul(low, levels, scale).flatten(1)
+        return _floats(self.levels, self.scale.to(dtype), self.low.to(dtype))
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Its rows as floats, `(...)` to `(..., inputs)`."""
+        return _floats(self.levels[ids], self.scale[ids].float(), self.low[ids].float())
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., inputs)` to `(..., outputs)`."""
@@ -92,6 +95,17 @@ class Int4Linear(nn.Module):
         return super()._apply(fn, recurse)
 
 
+def _two(levels: Tensor) -> Tensor:
+    """The two levels in each byte, `(..., n)` to `(..., 2n)`."""
+    return torch.stack([levels & 15, levels >> 4], -1).flatten(-2)
+
+
+def _floats(levels: Tensor, scale: Tensor, low: Tensor) -> Tensor:
+    """What bytes `(..., n)` stand for, of which each group has its scale and low `(..., m)`."""
+    groups = _two(levels).unflatten(-1, (scale.shape[-1], -1)).to(scale.dtype)
+    return torch.addcmul(low[..., None], groups, scale[..., None]).flatten(-2)
+
+
 def best_grid(block: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and lowest level of 16 levels for each row of `(rows, group)`, rounded to bfloat16.
 
@@ -115,3 +129,10 @@ def best_grid(block: Tensor) -> tuple[Tensor, Tensor]:
 def narrow(x: Tensor) -> Tensor:
     """Rounded to bfloat16, in the type that it has."""
     return x.bfloat16().to(x.dtype)
+
+
+def blank(layer: nn.Module, group: int) -> Int4Linear:
+    """A layer in 4 bits for a whole one; its weights are undefined. KeyError where it cannot be."""
+    if isinstance(layer, (nn.Linear, nn.Embedding)) and not layer.weight.shape[1] % group:
+        return Int4Linear(layer, group)
+    raise KeyError(f"no groups of {group} for {layer}")

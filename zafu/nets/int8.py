@@ -10,28 +10,57 @@ are widened first, which saves memory and no time. These layers do not learn.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zafu.nets.surgery import copied_bias
+from zafu.nets.surgery import copied_bias, padding_of
 
 Reads = Literal["dynamic", "static", "float"]
 FEW = 32  # rows below which the plain integer product is faster than the packed one
 LEAST = 1e-12  # a scale is never 0
+ZERO = 128  # of rows without a sign
+
+
+class Read(NamedTuple):
+    """What layers read, in 8 bits by a scale of each row."""
+
+    of: Tensor  # (..., inputs)
+    whole: Tensor  # (rows, inputs): int8 of few rows, else uint8, whose zero is 128
+    sizes: Tensor  # (rows, 1)
+
+
+def read(x: Tensor) -> Read:
+    """Each row `(..., inputs)` to a grid of its own."""
+    rows = x.reshape(-1, x.shape[-1]).float()
+    sizes = (rows.abs().amax(1, keepdim=True) / 127).clamp_(min=LEAST)
+    whole = (rows / sizes).round_()
+    if len(rows) < FEW:
+        return Read(x, whole.to(torch.int8), sizes)
+    return Read(x, whole.add_(ZERO).to(torch.uint8), sizes)
+
+
+def together(x: Tensor, *layers: nn.Module) -> tuple[Tensor, ...]:
+    """What layers that read the same answer; those that round it do so once."""
+    once = x.device.type == "cpu" and all(
+        isinstance(layer, Int8Linear) and layer.reads == "dynamic" for layer in layers
+    )
+    seen = read(x) if once else x
+    return tuple(layer(seen) for layer in layers)
 
 
 class Int8(nn.Module):
     """What both kinds of layers have."""
 
+    bits = 8
     weight: Tensor  # int8, its first dim the outputs
     scale: Tensor  # (outputs,) float32
     bias: Tensor | None
     seen: Tensor  # of static layers: the least and the largest number that was read
 
-    def __init__(self, like: nn.Linear | nn.Conv2d, reads: Reads) -> None:
+    def __init__(self, like: nn.Linear | nn.Conv2d | nn.Embedding, reads: Reads) -> None:
         super().__init__()
         self.reads, shape, device = reads, like.weight.shape, like.weight.device
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8, device=device))
@@ -79,26 +108,33 @@ class Int8(nn.Module):
 class Int8Linear(Int8):
     """A linear layer; dynamic: a scale for each row that is read."""
 
-    def __init__(self, like: nn.Linear, reads: Reads) -> None:
+    def __init__(self, like: nn.Linear | nn.Embedding, reads: Reads) -> None:
         super().__init__(like, reads)
-        self.in_features, self.out_features = like.in_features, like.out_features
+        self.out_features, self.in_features = like.weight.shape
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Read) -> Tensor:
         """`(..., inputs)` to `(..., outputs)`."""
+        if isinstance(x, Read):
+            return self._shaped(self._dynamic(x), x.of)
         if x.device.type != "cpu" or self.reads == "float":
             return self._by_floats(x)
-        rows = x.reshape(-1, self.in_features).float()
-        found = self._static(rows) if self.reads == "static" else self._dynamic(rows)
-        return found.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        if self.reads == "dynamic":
+            return self._shaped(self._dynamic(read(x)), x)
+        return self._shaped(self._static(x.reshape(-1, self.in_features).float()), x)
 
-    def _dynamic(self, rows: Tensor) -> Tensor:
-        sizes = (rows.abs().amax(1, keepdim=True) / 127).clamp_(min=LEAST)
-        whole = (rows / sizes).round_()
-        if len(rows) < FEW:
-            added = torch._int_mm(whole.to(torch.int8), self.weight.t())
-            found = added.float().mul_(sizes).mul_(self.scale)
-            return found if self.bias is None else found.add_(self.bias)
-        found = self._product(whole.add_(128).to(torch.uint8), 1.0, 128, None).mul_(sizes)
+    def _shaped(self, rows: Tensor, x: Tensor) -> Tensor:
+        return rows.to(x.dtype).view(*x.shape[:-1], self.out_features)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Its rows as floats, `(...)` to `(..., inputs)`."""
+        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
+
+    def _dynamic(self, x: Read) -> Tensor:
+        if x.whole.dtype == torch.int8:
+            added = torch._int_mm(x.whole, self.weight.t())
+            found = added.float().mul_(x.sizes).mul_(self.scale)
+        else:
+            found = self._product(x.whole, 1.0, ZERO, None).mul_(x.sizes)
         return found if self.bias is None else found.add_(self.bias)
 
     def _static(self, rows: Tensor) -> Tensor:
@@ -131,7 +167,7 @@ class Int8Conv(Int8):
         self.in_channels, self.out_channels = like.in_channels, like.out_channels
         self.how: dict[str, Any] = {
             "stride": like.stride,
-            "padding": like.padding,
+            "padding": padding_of(like),
             "dilation": like.dilation,
             "groups": like.groups,
         }
@@ -157,47 +193,21 @@ class Int8Conv(Int8):
         return found.to(x.dtype)
 
 
-class Int8Embedding(nn.Module):
-    """A table of vectors, each in a scale of its own."""
-
-    weight: Tensor  # (rows, dims) int8
-    scale: Tensor  # (rows,) float32
-
-    def __init__(self, like: nn.Embedding) -> None:
-        super().__init__()
-        shape, device = like.weight.shape, like.weight.device
-        self.num_embeddings, self.embedding_dim = shape
-        self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8, device=device))
-        self.register_buffer("scale", torch.ones(shape[0], device=device))
-
-    @property
-    def numbers(self) -> int:
-        """How many weights it has."""
-        return self.weight.numel()
-
-    def take(self, weight: Tensor) -> None:
-        """In place: round these vectors."""
-        scale = (weight.detach().abs().amax(1) / 127).clamp(min=LEAST)
-        self.scale.copy_(scale)
-        self.weight.copy_((weight / scale[:, None]).round().clamp(-127, 127))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """`(...)` to `(..., dims)`."""
-        return self.weight[ids] * self.scale[ids].unsqueeze(-1)
-
-
 def _whole(x: Tensor, scale: float, zero: int) -> Tensor:
     return (x * (1 / scale)).add_(zero).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv | Int8Embedding:
-    """A layer in 8 bits for a whole one; its weights are undefined. KeyError where it cannot be."""
+def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv:
+    """A layer in 8 bits for a whole one; its weights are undefined. KeyError where it cannot be.
+
+    A table has no range of what it reads: where it multiplies, a static one goes by each row.
+    """
     match layer:
         case nn.Linear():
             return Int8Linear(layer, reads)
-        case nn.Conv2d(padding_mode="zeros") if not isinstance(layer.padding, str):
+        case nn.Conv2d() if padding_of(layer) is not None:
             return Int8Conv(layer, reads)
         case nn.Embedding():
-            return Int8Embedding(layer)
+            return Int8Linear(layer, "dynamic" if reads == "static" else reads)
         case _:
             raise KeyError(f"no 8 bits for {type(layer).__name__}")

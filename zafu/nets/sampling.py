@@ -75,6 +75,25 @@ def sample(
         yield int(chosen)
 
 
+@torch.no_grad()
+def written(module: Windowed, prompts: Tensor, drawn: Tensor) -> Tensor:
+    """The tokens `(batch, length)` that continue prompts `(batch, time)`, within one context.
+
+    Each is drawn from the whole distribution, by a number of its own in `drawn` `(batch, length)`,
+    from 0 to 1: so a text is a function of weights, prompt and numbers.
+    """
+    tokens = prompts
+    cache = module.new_cache() if isinstance(module, Decoder) else None
+    for number in drawn.unbind(1):
+        seen = cache[0].length if cache else 0
+        given = tokens[:, seen:]
+        logits = module(given, cache) if isinstance(module, Decoder) else module(given)
+        shares = logits[:, -1].double().softmax(-1).cumsum(-1)
+        below = (shares <= number[:, None]).sum(-1, keepdim=True)
+        tokens = torch.cat([tokens, below.clamp(max=shares.shape[-1] - 1)], 1)
+    return tokens[:, prompts.shape[1] :]
+
+
 def window_start(tokens: int, context: int) -> int:
     """Where the window begins that ends with the last token: it moves by half a context."""
     half = max(1, context // 2)

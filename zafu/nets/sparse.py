@@ -22,17 +22,25 @@ class Sparse(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, like: nn.Linear | nn.Conv2d, count: int) -> None:
+    def __init__(self, like: nn.Linear | nn.Conv2d | Sparse, count: int) -> None:
         super().__init__()
-        self.shape = tuple(like.weight.shape)
-        self.conv = None if isinstance(like, nn.Linear) else _how(like)
-        device = like.weight.device
-        self.values = nn.Parameter(torch.zeros(count, dtype=like.weight.dtype, device=device))
-        bits = torch.zeros(-(-like.weight.numel() // 8), dtype=torch.uint8, device=device)
+        if isinstance(like, Sparse):
+            self.shape, self.conv, own = like.shape, like.conv, like.values
+        else:
+            self.shape, own = tuple(like.weight.shape), like.weight
+            self.conv = None if isinstance(like, nn.Linear) else _how(like)
+        self.values = nn.Parameter(torch.zeros(count, dtype=own.dtype, device=own.device))
+        size = -(-math.prod(self.shape) // 8)
+        bits = torch.zeros(size, dtype=torch.uint8, device=own.device)
         self.register_buffer("mask", bits)
         self.bias = None if like.bias is None else nn.Parameter(like.bias.detach().clone())
         self._whole: tuple[tuple[int, int, int], Tensor] | None = None  # by the versions it is of
         self._where: tuple[int, Tensor] | None = None  # the mask's version, and the places it says
+
+    def train(self, mode: bool = True) -> Sparse:
+        """As any module; fused optimizers don't tell a tensor that they have changed it."""
+        self._whole = None
+        return super().train(mode)
 
     @property
     def weight(self) -> Tensor:
@@ -85,6 +93,27 @@ def sparse(layer: nn.Linear | nn.Conv2d) -> Sparse:
     with torch.no_grad():
         made.values.copy_(layer.weight[stays])
         made.mask.copy_(packed(stays))
+    return made.train(layer.training)
+
+
+def thin(root: nn.Module) -> dict[str, Sparse]:
+    """The sparse layers of a model by name."""
+    return {name: layer for name, layer in root.named_modules() if isinstance(layer, Sparse)}
+
+
+def whole(layer: Sparse) -> nn.Linear | nn.Conv2d:
+    """A layer with the same weights, all of which it has."""
+    outputs, inputs, *kernel = layer.shape
+    bias, how = layer.bias is not None, layer.conv
+    if how is None:
+        made: nn.Linear | nn.Conv2d = nn.Linear(inputs, outputs, bias=bias)
+    else:
+        made = nn.Conv2d(inputs * how["groups"], outputs, (kernel[0], kernel[1]), bias=bias, **how)
+    made.to(layer.values.device, layer.values.dtype)
+    with torch.no_grad():
+        made.weight.copy_(layer.weight)
+        if made.bias is not None and layer.bias is not None:
+            made.bias.copy_(layer.bias)
     return made.train(layer.training)
 
 

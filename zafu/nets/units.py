@@ -7,23 +7,30 @@ Fang et al., 2023, arXiv:2301.12900).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from zafu.nets.surgery import measure
-
-What = Literal["hidden", "heads", "channels", "stream"]
+from zafu.nets.surgery import replace, tensor_of
+from zafu.nets.unit_kinds import What
 
 
 class Slice(NamedTuple):
-    """Where units stand in a parameter: unit `u` has the entries `u * each` to `(u + 1) * each`."""
+    """Where units stand in a parameter: unit `u` has the entries `u * each` to `(u + 1) * each`.
 
-    parameter: str
+    Where they stand otherwise, or beside others, `at` says it: `(units, each)`.
+    """
+
+    parameter: str  # or a stored buffer
     dim: int
     each: int = 1
+    at: Tensor | None = None
+
+    def places(self, many: int) -> Tensor:
+        """The entries of each of so many units, `(units, each)`."""
+        return torch.arange(many * self.each).view(many, -1) if self.at is None else self.at
 
 
 class Units(NamedTuple):
@@ -61,17 +68,27 @@ def units(
     return Units(name, what, count, (*writers, *readers), tuple(readers), groups)
 
 
-def entries(kept: Tensor, each: int) -> Tensor:
-    """The places in a parameter of the units that are kept."""
-    return (kept[:, None] * each + torch.arange(each, device=kept.device)).flatten()
-
-
 def keep(root: nn.Module, units: Units, kept: Tensor) -> None:
-    """Take all units out but `kept`, ascending numbers; in place, the others with their weights."""
-    for parameter, dim, each in units.slices:
-        owner, _, leaf = parameter.rpartition(".")
-        module = root.get_submodule(owner)
-        old = getattr(module, leaf)
-        left = old.detach().index_select(dim, entries(kept.to(old.device), each))
-        setattr(module, leaf, nn.Parameter(left.contiguous(), old.requires_grad))
-        measure(module)
+    """Take all units out but `kept`, by number; in place, the others with their weights."""
+    cut(root, [(units, kept)])
+
+
+def cut(root: nn.Module, places: Iterable[tuple[Units, Tensor]]) -> None:
+    """Take all units out but those kept at each place; in place, all at once."""
+    stays = dict[tuple[str, int], Tensor]()
+    for units, kept in places:
+        for of in units.slices:
+            at = of.parameter, of.dim
+            size = tensor_of(root, of.parameter).shape[of.dim]
+            stays.setdefault(at, torch.ones(size, dtype=torch.bool))[gone(of, units, kept)] = False
+    for (name, dim), mask in stays.items():
+        old = tensor_of(root, name)
+        left = mask.nonzero().flatten().to(old.device)
+        replace(root, name, old.detach().index_select(dim, left).contiguous())
+
+
+def gone(of: Slice, units: Units, kept: Tensor) -> Tensor:
+    """The entries of the units that are not kept."""
+    out = torch.ones(units.many, dtype=torch.bool)
+    out[kept.cpu()] = False
+    return of.places(units.many)[out].flatten()

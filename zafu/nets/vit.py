@@ -40,6 +40,8 @@ class Shape:
 class Attention(nn.Module):
     """Self-attention of every token to every token."""
 
+    causal = False
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.head_dim = shape.width // shape.heads
@@ -47,6 +49,7 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(shape.width, shape.width)
         self.v_proj = nn.Linear(shape.width, shape.width)
         self.o_proj = nn.Linear(shape.width, shape.width)
+        self.attend = functional.scaled_dot_product_attention
 
     def forward(self, x: Tensor) -> Tensor:
         """What attention adds to `x`, `(batch, tokens, width)`."""
@@ -54,8 +57,7 @@ class Attention(nn.Module):
         q = self.q_proj(x).unflatten(-1, split).transpose(1, 2)  # (batch, heads, tokens, head_dim)
         k = self.k_proj(x).unflatten(-1, split).transpose(1, 2)
         v = self.v_proj(x).unflatten(-1, split).transpose(1, 2)
-        mixed = functional.scaled_dot_product_attention(q, k, v)
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return self.o_proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -168,6 +170,10 @@ class ViT(nn.Module):
         writers += [Slice("norm.weight", 0), Slice("norm.bias", 0)]
         readers.append(Slice("head.weight", 1))
         return [*found, units("embed", "stream", writers, readers, self)]
+
+    def last_attention(self) -> Attention:
+        """Of the last block."""
+        return cast("Block", self.blocks[-1]).attention
 
     def parts(self) -> Parts:
         """Where the net may be cut."""

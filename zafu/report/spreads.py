@@ -86,15 +86,23 @@ def suffering(name: str, said: object) -> Element | None:
         text = layer if len(layer) <= LETTERS else f"…{layer[1 - LETTERS :]}"
         bar = {"x": 0, "y": y + 15, "width": 400 * max(loss, 0.0) / largest, "height": 3}
         value = {"x": 400, "y": y + 11, "text-anchor": "end"}
+        between = _between(mapping(mapping(said).get(layer)))
         inside += [
             h("text.name", {"x": 0, "y": y + 11}, text),
-            h("text", value, f"{short(loss)}{f' in {bits:.3g} bits' if bits > 0 else ''}"),
+            h("text", value, f"{short(loss)}{between}{f' in {bits:.3g} bits' if bits > 0 else ''}"),
             h("rect.tenth", bar),
         ]
     shape = {"viewBox": f"0 0 400 {20 * len(ranked)}", "role": "img"}
     title = h("title", f"{name}: the loss that each layer costs alone")
     caption = h("figcaption", h("strong", name), h("span", "loss that each layer costs alone"))
     return h("figure", caption, h("svg", shape, title, inside))
+
+
+def _between(row: dict[str, Any]) -> str:
+    """The interval of a loss, where one is known."""
+    low, high = number(row.get("low")), number(row.get("high"))
+    known = math.isfinite(low) and math.isfinite(high)
+    return f" [{short(low)}, {short(high)}]" if known else ""
 
 
 def _picture(one: Spread, first: Spread, top: float) -> Element:

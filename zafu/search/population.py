@@ -22,7 +22,10 @@ from zafu.search.samplers import points, uniforms
 from zafu.space import Dimension, Range, Settings, Space
 
 MEMBERS = 20  # where their number is not said
-FIXED = ("model.", "data.", "fit.average", "fit.epochs", "fit.steps", "fit.samples", "fit.tokens")
+FIXED = (
+    "model.", "data.", "fit.average", "fit.sparsity",
+    "fit.epochs", "fit.steps", "fit.samples", "fit.tokens",
+)  # fmt: skip
 FREE = ("dropout", "drop_path")  # of a model, and yet without a shape
 FACTORS = (0.8, 1.2)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zafu.errors import Fault
+from zafu.extras import missing
 from zafu.hypergradient.settings import faults_of
 from zafu.recipe import Recipe
 from zafu.search.contract import Search
@@ -69,6 +70,7 @@ def place(name: str, runs: Path, digest: str) -> Path:
 def refused(tuning: Tuning) -> list[Fault]:
     """What would keep this search from coming to anything."""
     recipe, faults = tuning.recipe, list(tuning.search.refused(tuning.space))
+    faults += missing((("sqlalchemy", "tune"), *tuning.search.needs), "search")
     if isinstance(tuning.search, Gradient):
         known = {fault.path for fault in faults}
         faults += [f for f in faults_of(recipe, tuning.space.paths) if f.path not in known]

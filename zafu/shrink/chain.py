@@ -6,23 +6,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
-
 from zafu import artifact
 from zafu.artifact import read_json, write_json
 from zafu.build import load_model
 from zafu.compress.contract import Compression
 from zafu.compress.words import out_of_order
-from zafu.errors import Interrupted, RecipeError
-from zafu.evaluation.against import compared
+from zafu.errors import RecipeError
 from zafu.judge import judging
 from zafu.measure import Measurement
 from zafu.models.compressed import Compressed
 from zafu.pipeline import Event
+from zafu.recipe import Recipe
 from zafu.report.page import write as write_report
 from zafu.session import Note
-from zafu.shrink import footprint, weights
-from zafu.shrink.links import Place, answers, folder_of, made, placed
+from zafu.shrink import footprint, measuring, rewinding, sensitivity, weights
+from zafu.shrink.links import Place, folder_of, made, placed, unstopped
+from zafu.shrink.measuring import BEFORE
 from zafu.signals import Stop, stoppable
 
 NAME = "compression.json"
@@ -44,9 +43,10 @@ def compress(
     `folder` is a finished run. Raises what `links.made` raises.
     """
     place = placed(folder, runs)
-    model = place.source.recipe.model
+    model = Recipe.stored(artifact.model_folder(folder) / "recipe.yaml").model
     if faults := out_of_order(links, model.edits if isinstance(model, Compressed) else ()):
         raise RecipeError(faults)
+    rewinding.refuse(place.source, links)
     last = folder_of(place, links)
     if (last / NAME).is_file():
         yield Shrunk(last, read_json(last / NAME), new=False)
@@ -64,41 +64,33 @@ def compress(
 
 def table(place: Place, links: Sequence[Compression], stop: Stop) -> dict[str, Any]:
     """All that was measured of the model before and after each link, as plain data."""
-    stages = {"before": place.source.folder}
-    for count in range(1, len(links) + 1):
-        stages[f"{count} {links[count - 1].kind}"] = folder_of(place, links[:count])
-    folders = {name: artifact.model_folder(folder) for name, folder in stages.items()}
-    modules: dict[str, nn.Module] = {n: load_model(folder)[0] for n, folder in folders.items()}
-    recipe = place.source.recipe
-    split = judging(recipe, place.data)
-    held = recipe.data.open(place.data, split)
-    said = {n: answers(recipe, m, place.data, split, stop) for n, m in modules.items()}
-    batch = held.batch(_first(len(held)))
-    spent = footprint.times(modules, batch.inputs, stop)
-    spoken = footprint.decoding(modules, batch.inputs)
-    rows, end = list[dict[str, Any]](), weights.reach(modules["before"])
-    units = held.units(_first(len(held), every=True))
-    for name, module in modules.items():
-        if stop:
-            raise Interrupted(f"{stop.signal}: run the same command again")
-        used = footprint.joules(module, batch.inputs)
+    stages = {BEFORE: place.source.folder}
+    for count, link in enumerate(links, 1):
+        stages[f"{count} {link.kind}"] = folder_of(place, links[:count])
+    recipe, split = place.source.recipe, judging(place.source.recipe, place.data)
+    against = measuring.against_before(place, stages, split, stop)
+    took = measuring.spent(place, stages, split, stop)
+    parent = load_model(artifact.model_folder(stages[BEFORE]))[0]
+    rows, end = list[dict[str, Any]](), weights.reach(parent)
+    for (name, folder), link in zip(stages.items(), (None, *links), strict=True):
+        unstopped(stop)
+        module = load_model(artifact.model_folder(folder))[0]
+        used = footprint.joules(module, measuring.samples(place, split).inputs)
         rows.append(
             {
                 "name": name,
-                "folder": str(stages[name]),
-                "link": None if name == "before" else links[len(rows) - 1].dump(),
-                "scores": read_json(stages[name] / "evaluation.json")["scores"],
-                "against": compared(
-                    recipe.task, [recipe.metric], said[name], said["before"], units=units
-                ),
-                "bytes": footprint.disk(folders[name]),
-                "memory": footprint.memory(folders[name], batch.inputs),
-                "cost": spent[name].dump(),
-                "decoding": spoken[name].dump() if name in spoken else None,
+                "folder": str(folder),
+                "link": link.dump() if link else None,
+                "scores": read_json(folder / "evaluation.json")["scores"],
+                "against": [against[name]],
+                "memory": measuring.memory(place, folder, split),
                 "energy": used.dump() if used else None,
+                "sensitivity": sensitivity.alone(place, parent, module, stop) or None,
+                **took[name].dump(),
                 **weights.spread(module, end),
             }
         )
+        parent = module
     return {
         "split": split,
         "metric": recipe.metric,
@@ -119,9 +111,3 @@ def _notes(rows: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{what} at a time it is {slower:.1f} times slower on this machine than before"
     if last["bytes"] > 0.95 * first["bytes"]:
         yield "it is no smaller on disk than before"
-
-
-def _first(count: int, *, every: bool = False) -> Any:
-    import numpy as np
-
-    return np.arange(count if every else min(count, footprint.BATCH))

@@ -108,8 +108,11 @@ def joules(module: nn.Module, inputs: tuple[Tensor, ...]) -> Measurement | None:
         while perf_counter() - begun < 1:
             module(*inputs)
             passes += 1
-    used = (int(ENERGY.read_text()) - begin) / 1e6 / passes
-    return Measurement.exact(used, n=passes, unit="J", how="the package's counter, with idle")
+    used = int(ENERGY.read_text()) - begin
+    if used < 0:  # the counter has begun anew
+        used += int(ENERGY.with_name("max_energy_range_uj").read_text())
+    each = used / 1e6 / passes
+    return Measurement.exact(each, n=passes, unit="J", how="the package's counter, with idle")
 
 
 def _resident() -> int:

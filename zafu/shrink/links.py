@@ -21,6 +21,7 @@ from zafu.batch import Batch
 from zafu.build import load_model
 from zafu.compress.contract import Compression, Reshaping, Work
 from zafu.compress.recovery import Recovery
+from zafu.compress.rewind import Rewind
 from zafu.data.contract import Split
 from zafu.errors import DataError, Interrupted
 from zafu.evaluation import calibration
@@ -34,6 +35,7 @@ from zafu.report import page as report
 from zafu.report.folder import read as read_folder
 from zafu.run import Run, prepared
 from zafu.session import Note
+from zafu.shrink.rewinding import rewound
 from zafu.signals import Stop, stoppable
 from zafu.spec import digest_of
 
@@ -72,8 +74,7 @@ def digest_of_all(source: Path, asked: Sequence[object]) -> str:
 
 def folder_of(place: Place, links: Sequence[Compression]) -> Path:
     """Where the last of these links is, or will be."""
-    name = place.source.name.rpartition("-")[0] or place.source.name
-    return place.runs / f"{name}-{links[-1].kind}-{digest(place.source.folder, links)}"
+    return place.runs / f"{place.source.stem}-{links[-1].kind}-{digest(place.source.folder, links)}"
 
 
 def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
@@ -85,9 +86,13 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
     parent = (folder_of(place, links[:-1]) if len(links) > 1 else place.source.folder).resolve()
     folder, link = folder_of(place, links), links[-1]
     if isinstance(link, Recovery):
-        recipe = Recipe.stored(artifact.model_folder(parent) / "recipe.yaml")
-        first = artifact.model_folder(place.source.folder.resolve())
-        fit = link.changes(recipe.dump()["fit"], str(artifact.model_folder(parent)), str(first))
+        start = artifact.model_folder(parent)
+        recipe = Recipe.stored(start / "recipe.yaml")
+        first, fit = artifact.model_folder(place.source.folder.resolve()), recipe.fit
+        if isinstance(link, Rewind):
+            fit = place.source.recipe.fit
+            start = rewound(place.source, place.data, parent, link, folder.resolve() / "start")
+        fit = link.changes(fit.dump(), str(start), str(first))
         update = {"fit": fit, "compress": [], "layout": Layout().dump()}
         own = Recipe.parse(recipe.dump() | update)
         # its end is that of a link: the whole chain has one table

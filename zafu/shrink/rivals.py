@@ -58,7 +58,7 @@ def compare(
     """
     until = perf_counter() + seconds
     place = placed(folder, runs)
-    name = place.source.name.rpartition("-")[0] or place.source.name
+    name = place.source.stem
     key = digest_of_all(place.source.folder, ["rivals", recover, *sizes])
     kept = place.runs / f"{name}-compression-{key}"
     if (kept / NAME).is_file() and not (found := read_json(kept / NAME))["left"]:

@@ -36,7 +36,7 @@ def trained(place: Place, link: Prune, again: Recovery) -> Iterator[Event | Run]
     """
     recipe = place.source.recipe
     fit = _fit(place, again)
-    name = place.source.name.rpartition("-")[0] or place.source.name
+    name = place.source.stem
     folder = place.runs / f"{name}-fresh-{digest(place.source.folder, [link])}"
     if not (folder / artifact.CARD).is_file():
         _publish(place, link, folder)

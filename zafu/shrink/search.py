@@ -65,7 +65,7 @@ def search(
 
 
 def _folder(place: Place, asked: Asked, chains: Sequence[str]) -> Path:
-    name = (place.source.name.rpartition("-")[0] or place.source.name).removesuffix("-compressed")
+    name = place.source.stem.removesuffix("-compressed")
     key = digest_of_all(place.source.folder, [asked.within, asked.target, *chains])
     return place.runs / f"{name}-compressed-{key}"
 

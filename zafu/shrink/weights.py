@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zafu.nets.fp8 import Fp8
 from zafu.nets.int4 import Int4Linear
 from zafu.nets.int8 import Int8
 from zafu.nets.sparse import Sparse
@@ -49,7 +50,7 @@ def matrices(root: nn.Module) -> Iterator[Tensor]:
     """Each matrix, kernel and table of a model once, in float32."""
     seen = set[int]()
     for module in root.modules():
-        if isinstance(module, (Int8, Int4Linear)):
+        if isinstance(module, (Int8, Int4Linear, Fp8)):
             yield module.widened().float().cpu()
         elif isinstance(module, Sparse):
             yield module.weight.float().cpu()

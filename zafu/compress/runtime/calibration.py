@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from zafu.batch import Batch
 from zafu.nets.depth import Deep
+from zafu.nets.matrices import Matrix
 
-Matrix = nn.Linear | nn.Conv2d  # the layers that are matrices of what they read
 Hook = Callable[[nn.Module, Tensor], None]
 
 
@@ -53,20 +53,12 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
     Its groups are stacked, so that one Gram matrix serves them all.
     """
     if isinstance(layer, nn.Conv2d):
-        sizes: Any = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        sizes: Any = (layer.kernel_size, layer.dilation, 0, layer.stride)
+        x = functional.pad(x, layer._reversed_padding_repeated_twice)  # `same` as numbers, too
         parts = x.chunk(layer.groups, 1)
         patches = [functional.unfold(part, *sizes).transpose(1, 2).flatten(0, 1) for part in parts]
         return torch.cat(patches)
     return x.reshape(-1, x.shape[-1])
-
-
-def matrices(root: nn.Module) -> dict[str, Matrix]:
-    """The linear layers and convolutions of a model by name, in the order of its modules."""
-    return {
-        name: layer
-        for name, layer in root.named_modules()
-        if isinstance(layer, (nn.Linear, nn.Conv2d)) and layer.weight.is_floating_point()
-    }
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zafu.compress.contract import Work
 from zafu.edits.contract import Edit
@@ -22,9 +22,7 @@ def drop(work: Work, count: int) -> Iterable[Edit]:
     if not count:
         return ()
     root = work.model
-    if not isinstance(root, Deep):
-        raise Refused(f"layers: expected a net of blocks, found {type(root).__name__}")
-    place = root.parts().blocks
+    place = root.parts().blocks if isinstance(root, Deep) else _longest(root)
     blocks = dict(root.get_submodule(place).named_children())
     able = _able(work, blocks)
     if count > len(able):
@@ -38,7 +36,26 @@ def drop(work: Work, count: int) -> Iterable[Edit]:
         gone.append(least)
     names = tuple(f"{place}.{name}" for name in gone)
     take_out(root, names)
+    try:
+        with torch.no_grad():
+            root(*work.batches[0].inputs)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise Refused(f"layers: without {', '.join(names)} it does not run: {error}") from None
     return (Drop(blocks=names),)
+
+
+def _longest(root: nn.Module) -> str:
+    """The list or sequence with the most blocks of one kind; raises Refused where there is none."""
+    sizes = dict[str, int]()
+    for name, module in root.named_modules():
+        kinds = {type(child) for child in module.children()}
+        listed = isinstance(module, (nn.ModuleList, nn.Sequential)) and len(kinds) == 1
+        if listed and next(module.parameters(), None) is not None:
+            sizes[name] = len(list(module.children()))
+    if not (place := max(sizes, key=sizes.__getitem__, default="")):
+        found = type(root).__name__
+        raise Refused(f"layers: expected a net with a list of blocks of one kind, found {found}")
+    return place
 
 
 def _without(work: Work, blocks: dict[str, nn.Module], gone: list[str]) -> float:
@@ -67,7 +84,7 @@ def _able(work: Work, blocks: dict[str, nn.Module]) -> list[str]:
 
     def see(name: str) -> Any:
         def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if args[0].shape == output.shape:
+            if args and isinstance(output, Tensor) and args[0].shape == output.shape:
                 found.append(name)
 
         return hook

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import Matrix, grams, matrices
+from zafu.compress.runtime import cp
+from zafu.compress.runtime.calibration import grams
 from zafu.edits.contract import Edit
 from zafu.edits.low_rank import LowRank as Edited
 from zafu.errors import Refused
 from zafu.nets import factored
-from zafu.nets.factored import FactoredConv, FactoredLinear
+from zafu.nets.factored import CPConv, FactoredConv, FactoredLinear
+from zafu.nets.matrices import chosen
 from zafu.nets.surgery import bias_of, put
 
 if TYPE_CHECKING:
@@ -51,27 +52,17 @@ def factor(spec: LowRank, work: Work) -> Iterable[Edit]:
         put(work.model, name, split(linear[name], spectra[name], rank))
         ranks[name] = (rank,)
     for name, layer in able.items():
-        if isinstance(layer, nn.Conv2d) and (found := tucker(layer, spec.keep)):
+        if isinstance(layer, nn.Conv2d) and (
+            found := CONVOLUTIONS[spec.convolutions](layer, spec.keep)
+        ):
             put(work.model, name, found)
-            ranks[name] = (found.core.in_channels, found.core.out_channels)
+            ranks[name] = found.ranks
     work.note(f"low-rank: {len(ranks)} of {len(able)} layers are factored")
     return (Edited(ranks=ranks),) if ranks else ()
 
 
 def _factored(layer: nn.Module) -> bool:
-    return isinstance(layer, (FactoredLinear, FactoredConv))
-
-
-def chosen(root: nn.Module, layers: Iterable[str], skip: Iterable[str]) -> dict[str, Matrix]:
-    """The matrices whose names fit; of convolutions, those that see all channels."""
-    layers, skip = tuple(layers), tuple(skip)
-    return {
-        name: layer
-        for name, layer in matrices(root).items()
-        if any(fnmatchcase(name, pattern) for pattern in layers)
-        and not any(fnmatchcase(name, pattern) for pattern in skip)
-        and not (isinstance(layer, nn.Conv2d) and layer.groups > 1)
-    }
+    return isinstance(layer, (FactoredLinear, FactoredConv, CPConv))
 
 
 def spectrum(weight: Tensor, gram: Tensor | None) -> Spectrum:
@@ -165,3 +156,24 @@ def tucker(layer: nn.Conv2d, keep: float) -> FactoredConv | None:
         if (bias := bias_of(layer)) is not None and made.up.bias is not None:
             made.up.bias.copy_(bias)
     return made.eval()
+
+
+def summed(layer: nn.Conv2d, keep: float) -> CPConv | None:
+    """Four convolutions that are a sum of products; None: not smaller."""
+    weight = layer.weight.detach()
+    outputs, inputs, *kernel = weight.shape
+    rank = int(keep * weight.numel() / (outputs + inputs + sum(kernel)))
+    if kernel == [1, 1] or not rank:
+        return None
+    made = factored.cp(layer, rank)
+    cp.take(made, cp.terms(weight, rank))
+    with torch.no_grad():
+        if (bias := bias_of(layer)) is not None and made.up.bias is not None:
+            made.up.bias.copy_(bias)
+    return made.eval()
+
+
+CONVOLUTIONS: dict[str, Callable[[nn.Conv2d, float], FactoredConv | CPConv | None]] = {
+    "tucker": tucker,
+    "cp": summed,
+}

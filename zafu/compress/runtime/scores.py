@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zafu.compress.contract import Work
 from zafu.compress.runtime.calibration import reading
+from zafu.nets.surgery import tensor_of
 from zafu.nets.units import Slice, Units
 
 
@@ -26,7 +27,7 @@ def taylor(work: Work, places: Sequence[Units]) -> list[Tensor]:
         work.model.zero_grad(set_to_none=True)
         (work.loss(work.model, batch) / len(batch.targets)).backward()
         for units, total in zip(places, found, strict=True):
-            gates = [_gate(work.model, of) for of in units.readers]
+            gates = [_gate(work.model, of, units.many) for of in units.readers]
             total.add_(torch.stack(gates).sum(0).square())
     work.model.zero_grad(set_to_none=True)
     return found
@@ -53,8 +54,9 @@ def activation(work: Work, places: Sequence[Units]) -> list[Tensor]:
     for units in places:
         total = torch.zeros(units.many, dtype=torch.float64)
         for of in units.readers:
-            weight = _by_unit(work.model.get_parameter(of.parameter).detach().double(), of)
-            read = sizes[id(layers[of.parameter])].unflatten(0, (units.many, -1)).sum(1)
+            weight = work.model.get_parameter(of.parameter).detach().double()
+            weight = _by_unit(weight, of, units.many)
+            read = sizes[id(layers[of.parameter])][of.places(units.many)].sum(1)
             total += (read * weight.square().sum(1)).sqrt()
         found.append(total)
     return found
@@ -65,10 +67,9 @@ def magnitude(work: Work, places: Sequence[Units]) -> list[Tensor]:
     return [
         sum(
             (
-                _by_unit(work.model.get_parameter(of.parameter).detach().double(), of)
-                .square()
-                .sum(1)
+                _by_unit(tensor.detach().double(), of, units.many).square().sum(1)
                 for of in units.slices
+                if isinstance(tensor := tensor_of(work.model, of.parameter), nn.Parameter)
             ),
             start=torch.zeros(units.many, dtype=torch.float64),
         )
@@ -90,14 +91,14 @@ SCORES: dict[str, Callable[[Work, Sequence[Units]], list[Tensor]]] = {
 }
 
 
-def _gate(root: nn.Module, of: Slice) -> Tensor:
+def _gate(root: nn.Module, of: Slice, many: int) -> Tensor:
     """The derivative of the loss by a factor on each unit, where a layer reads it."""
     weight = root.get_parameter(of.parameter)
     if weight.grad is None:
-        return torch.zeros(weight.shape[of.dim] // of.each, dtype=torch.float64)
-    return _by_unit((weight * weight.grad).detach().double(), of).sum(1)
+        return torch.zeros(many, dtype=torch.float64)
+    return _by_unit((weight * weight.grad).detach().double(), of, many).sum(1)
 
 
-def _by_unit(weight: Tensor, of: Slice) -> Tensor:
+def _by_unit(weight: Tensor, of: Slice, many: int) -> Tensor:
     """`(units, numbers of each)`."""
-    return weight.movedim(of.dim, 0).unflatten(0, (-1, of.each)).flatten(1)
+    return weight.movedim(of.dim, 0)[of.places(many)].flatten(1)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import Gram, Matrix, in_turn, matrix
+from zafu.compress.runtime.calibration import Gram, in_turn, matrix
 from zafu.compress.runtime.compensate import compensated
-from zafu.compress.runtime.factor import chosen
 from zafu.edits.contract import Edit
 from zafu.edits.sparse import Sparse as Edited
 from zafu.errors import Refused
-from zafu.nets.sparse import sparse
+from zafu.nets.matrices import Matrix, chosen, fits
+from zafu.nets.sparse import sparse, thin, whole
 from zafu.nets.surgery import put
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 
 def sparsify(spec: Sparsify, work: Work) -> Iterable[Edit]:
-    """Put sparse layers in place; how many weights each has left."""
-    layers = chosen(work.model, spec.layers, spec.skip)
-    if not layers:
+    """Put sparse layers in place; how many weights each has left. They may be sparse already."""
+    before = {n: s for n, s in thin(work.model).items() if fits(n, spec.layers, spec.skip)}
+    if not before and not chosen(work.model, spec.layers, spec.skip):
         raise Refused("sparsify: no linear layer or convolution of these names")
     if not spec.amount:
         return ()
+    for name, layer in before.items():
+        put(work.model, name, whole(layer))
+    layers = chosen(work.model, spec.layers, spec.skip)
     if spec.pattern == "2:4":
         for name, layer in layers.items():
             if matrix(layer).shape[1] % 4:

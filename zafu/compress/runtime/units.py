@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from zafu.compress.contract import Work
-from zafu.compress.runtime.calibration import Gram, grams, matrices, matrix
+from zafu.compress.runtime.calibration import Gram, grams, matrix
+from zafu.compress.runtime.places import tracked
 from zafu.compress.runtime.scores import SCORES
 from zafu.edits.contract import Edit
 from zafu.edits.shapes import Shapes
 from zafu.errors import Refused
-from zafu.nets.units import Prunable, Slice, Units, entries, keep
+from zafu.nets.matrices import matrices
+from zafu.nets.surgery import tensor_of
+from zafu.nets.units import Prunable, Units, cut, gone
 
 if TYPE_CHECKING:
     from zafu.compress.prune import Prune
@@ -25,7 +28,7 @@ RIDGE = 1e-2  # of the mean of the diagonal: samples are few
 
 def prune(spec: Prune, work: Work) -> Iterable[Edit]:
     """Take units out in place; the shapes of what is left, none where nothing goes."""
-    places = [units for units in found(work.model) if units.what in spec.what]
+    places = [units for units in found(work) if units.what in spec.what]
     if not places:
         names = type(work.model).__name__, ", ".join(spec.what)
         raise Refused(f"prune: expected a model that has units of a kind asked for, found {names}")
@@ -36,21 +39,17 @@ def prune(spec: Prune, work: Work) -> Iterable[Edit]:
     before = _shapes(work.model)
     if spec.repair:
         _repair(work, places, kept)
-    for units, left in zip(places, kept, strict=True):
-        keep(work.model, units, left)
+    cut(work.model, zip(places, kept, strict=True))
     changed = {n: s for n, s in _shapes(work.model).items() if s != before[n]}
-    gone = sum(units.many - len(left) for units, left in zip(places, kept, strict=True))
-    work.note(f"prune: {gone} of {sum(units.many for units in places)} units went")
+    count = sum(units.many - len(left) for units, left in zip(places, kept, strict=True))
+    work.note(f"prune: {count} of {sum(units.many for units in places)} units went")
     return (Shapes(shapes=changed),) if changed else ()
 
 
-def found(root: nn.Module) -> list[Units]:
-    """The units of a model; raises Refused where it has none that could be found."""
-    if isinstance(root, Prunable):
-        return root.units()
-    raise Refused(
-        f"prune: expected a net that lists its units (zafu.nets.units), found {type(root).__name__}"
-    )
+def found(work: Work) -> list[Units]:
+    """The units of a model, as it lists them or as they show in what it computes."""
+    root = work.model
+    return root.units() if isinstance(root, Prunable) else tracked(work)
 
 
 def _kept(
@@ -85,7 +84,11 @@ def _shares(
 
 def _weights(root: nn.Module, units: Units) -> float:
     """Numbers that go with one unit."""
-    return sum(root.get_parameter(of.parameter).numel() / units.many for of in units.slices)
+    total = 0.0
+    for of in units.slices:
+        tensor = tensor_of(root, of.parameter)
+        total += tensor.numel() / tensor.shape[of.dim] * of.places(units.many).shape[1]
+    return total
 
 
 def _count(units: Units, share: float, multiple: int) -> int:
@@ -106,27 +109,25 @@ def _best(units: Units, scores: Tensor, count: int) -> Tensor:
 
 def _repair(work: Work, places: Sequence[Units], kept: Sequence[Tensor]) -> None:
     """In place: let readers make of the units that stay what they made of all, by least squares."""
-    wanted = [
-        (of, left)
-        for units, left in zip(places, kept, strict=True)
-        if len(left) < units.many
-        for of in units.readers
-    ]
-    layers = matrices(work.model)
-    names = {of.parameter.rpartition(".")[0] for of, _ in wanted} & layers.keys()
-    seen = grams(work.model, work.batches, {name: layers[name] for name in names})
-    for of, left in wanted:
-        name = of.parameter.rpartition(".")[0]
-        if name in seen and of.dim == 1:
-            _fit(layers[name], seen[name], of, left)
+    layers, stays = matrices(work.model), dict[str, Tensor]()
+    for units, left in zip(places, kept, strict=True):
+        for of in units.readers if len(left) < units.many else ():
+            name = of.parameter.rpartition(".")[0]
+            if name in layers and of.dim == 1:
+                size = layers[name].weight.shape[1]
+                mask = stays.setdefault(name, torch.ones(size, dtype=torch.bool))
+                mask[gone(of, units, left)] = False
+    seen = grams(work.model, work.batches, {name: layers[name] for name in stays})
+    for name, mask in stays.items():
+        _fit(layers[name], seen[name], mask)
 
 
-def _fit(layer: nn.Linear | nn.Conv2d, gram: Gram, of: Slice, left: Tensor) -> None:
+def _fit(layer: nn.Linear | nn.Conv2d, gram: Gram, stays: Tensor) -> None:
     weight = matrix(layer)
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         return
     patch = weight.shape[1] // layer.weight.shape[1]
-    columns = entries(left, of.each * patch)
+    columns = stays.repeat_interleave(patch).nonzero().flatten()
     total = gram.mean
     inside = total[columns][:, columns]
     inside = inside + RIDGE * inside.diagonal().mean() * torch.eye(len(columns), dtype=total.dtype)
@@ -138,4 +139,4 @@ def _fit(layer: nn.Linear | nn.Conv2d, gram: Gram, of: Slice, left: Tensor) -> N
 
 
 def _shapes(root: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(p.shape) for name, p in root.named_parameters()}
+    return {name: tuple(t.shape) for name, t in (*root.named_parameters(), *root.named_buffers())}

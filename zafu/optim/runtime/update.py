@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zafu.errors import Damaged, RecipeError
+from zafu.errors import Damaged, Fault, RecipeError
+from zafu.nets.matrices import chosen
 from zafu.optim.averaging import Average
 from zafu.optim.clashes import clashes
 from zafu.optim.contract import Optimizer
@@ -21,7 +22,9 @@ from zafu.optim.runtime.gradients import add_noise, clip, norm, squared_norm
 from zafu.optim.runtime.parameters import matching, names_of, parameter_groups
 from zafu.optim.runtime.rate import Rate, agreement
 from zafu.optim.runtime.schedule_free import ScheduleFreeAdamW
+from zafu.optim.runtime.thinning import Thinning
 from zafu.optim.schedules import Schedule
+from zafu.optim.sparsity import Sparsity
 from zafu.pieces import Held, Piece, held_by
 
 
@@ -43,6 +46,7 @@ class Update:
         clip: Clip | None = None,
         noise: Noise | None = None,
         average: Average | None = None,
+        sparsity: Sparsity | None = None,
         seed: int,
         held: Held | None = None,
     ) -> None:
@@ -80,6 +84,7 @@ class Update:
         averaged = {piece.name: piece.own for piece in self._pieces if piece.own.numel()}
         averaged |= {name: b for name, b in buffers.items() if b.is_floating_point()}
         self._averaging = Averaging(averaged, average) if average else None
+        self._thinning = Thinning(sparsity, _thinned(model, own, sparsity)) if sparsity else None
 
     def gradients(self, step: int) -> Tensor:
         """In place: add penalties and noise to the gradients, and clip them.
@@ -101,17 +106,21 @@ class Update:
         gradients = _gradients([piece.own for piece in moved])
         if self._noise:
             add_noise(moved, self._noise.std(step), key=(self._seed, step))
+        if self._thinning:
+            self._thinning.gradients()
         total = self._norm(moved, gradients)
         if self._clip:
             clip(gradients, self._clip, total=total, norm=lambda g: self._norm(moved, g))
         return total
 
     def step(self, step: int, progress: float) -> float:
-        """In place: move the weights, average them, and drop the gradients; the learning rate used.
+        """In place: move the weights and average them, drop the gradients; the learning rate used.
 
         `progress` is the share of the budget that was spent before this step, 0 to 1.
         """
         lr = self._set_rates(progress)
+        if self._thinning:
+            self._thinning.hears()
         for optimizer in self._optimizers:
             optimizer.step()
         if self._penalized:
@@ -119,6 +128,8 @@ class Update:
                 for penalty, parts in self._penalized:
                     for group, weights in parts:
                         penalty.shrink([*weights], group["lr"])
+        if self._thinning:
+            self._thinning.step(step, progress)
         if self._averaging:
             self._averaging.add(step, progress)
         self._changed()
@@ -138,6 +149,8 @@ class Update:
             kept = [own.detach().clone() for own in judged]
             for own, shown in judged.items():
                 own.copy_(shown)
+        if self._thinning:  # a mean knows of times when weights were not yet gone
+            self._thinning.keep()
         self._changed()
         try:
             yield
@@ -153,7 +166,9 @@ class Update:
         They are the live ones: write or copy them before the next step.
         """
         found = state.tensors(self._optimizers)
-        return found | (self._averaging.tensors() if self._averaging else {})
+        for part in (self._averaging, self._thinning):
+            found |= part.tensors() if part else {}
+        return found
 
     def piece(self, name: str) -> Piece | None:
         """The piece to which a tensor of the state belongs, by its name; None: it is not here."""
@@ -169,7 +184,7 @@ class Update:
     def shows(self, name: str) -> bool:
         """Whether a tensor of the state decides which weights are judged and shipped."""
         if self._averaging:
-            return name.startswith("average.")
+            return name.startswith(("average.", "sparsity."))
         return any(isinstance(optimizer, ScheduleFreeAdamW) for optimizer in self._optimizers)
 
     def load(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
@@ -198,12 +213,16 @@ class Update:
         shapes = state.expected(self._optimizers, self._optimizer, unmoved=unmoved)
         if self._averaging and averaged:
             shapes |= self._averaging.shapes()
+        if self._thinning:
+            shapes |= self._thinning.shapes()
         state.compare({name: shapes[name] for name in shapes if wanted(name)}, tensors)
         if self._rate:
             self._rate.load(plain["lr"])
         state.load(self._optimizers, self._optimizer, tensors=tensors)
         if self._averaging:
             self._averaging.load(tensors, averaged)
+        if self._thinning:
+            self._thinning.load(tensors)
 
     def measurements(self) -> dict[str, float]:
         """The norm of all weights (not norms and biases), and the share of them that is 0."""
@@ -277,3 +296,18 @@ def _nothing(parameter: Tensor, device: torch.device) -> nn.Parameter:
 
 def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [p.grad for p in parameters if p.grad is not None]
+
+
+def _thinned(
+    model: nn.Module, own: dict[nn.Parameter, Tensor], spec: Sparsity
+) -> dict[str, Tensor]:
+    """The trained matrices whose weights may go, by name; RecipeError if there are none."""
+    names = names_of(model)
+    layers = chosen(model, spec.layers, spec.skip)
+    weights = [model.get_parameter(f"{name}.weight") for name in layers]
+    alone = [w for w in weights if w in own and w.requires_grad and len(names[w]) == 1]
+    if not alone:
+        expected = "patterns of names of linear layers or convolutions that are trained"
+        found = f"{', '.join(spec.layers)} without {', '.join(spec.skip)}"
+        raise RecipeError([Fault("fit.sparsity.layers", expected, found)])
+    return {names[weight][0]: own[weight] for weight in alone}
