@@ -21,7 +21,7 @@ class Gradual(Recovery):
     """Train on, while more and more weights become 0; it is stored as `sparsify` stores it."""
 
     kind: Literal["gradual"] = "gradual"
-    short: ClassVar[tuple[str, ...]] = ("amount", "budget")
+    positional: ClassVar[tuple[str, ...]] = ("amount", "budget")
     ranges: ClassVar[dict[str, str]] = {"amount": "0:0.95"}
     amount: float = Field(default=0.8, ge=0, lt=1)
     """Share of the weights that are 0 in the end, 0 <= a < 1."""

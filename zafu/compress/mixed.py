@@ -23,7 +23,7 @@ class Mixed(Calibrated):
     """Choose the bits of each layer by what they cost, within a share of the bytes."""
 
     kind: Literal["mixed"] = "mixed"
-    short: ClassVar[tuple[str, ...]] = ("bytes", "loss")
+    positional: ClassVar[tuple[str, ...]] = ("bytes", "loss")
     fixes: ClassVar[bool] = True
     bytes: float = Field(default=0.3, gt=0, le=1)
     """Most bytes of the weights, as a share of those before, 0 < bytes <= 1."""

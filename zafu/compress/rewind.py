@@ -25,7 +25,7 @@ class Rewind(Recovery):
     """Train as the run was with which the chain began, with the zeros of the link before."""
 
     kind: Literal["rewind"] = "rewind"
-    short: ClassVar[tuple[str, ...]] = ("to", "budget")
+    positional: ClassVar[tuple[str, ...]] = ("to", "budget")
     to: float = Field(default=0.0, ge=0, lt=1)
     """Share of the first training whose weights are taken, 0 <= t < 1; 0: those it began with. It
     is trained again for so long."""
