@@ -23,7 +23,7 @@ class Litert(Export):
     integers: ClassVar[str] = "int32"
     weights: Literal["f32", "int8"] = "f32"
     """Bits of the weights; int8: activations are rounded as they come."""
-    positional = ("weights",)
+    positional: ClassVar[tuple[str, ...]] = ("weights",)
 
     def rounds(self, source: Source) -> bool:
         """Where weights have less than 32 bits, here or before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from zafu.export.contract import Answers, Export, Source, names_of
 
@@ -20,7 +20,7 @@ class Openvino(Export):
     kind: Literal["openvino"] = "openvino"
     weights: Literal["f32", "f16", "int8"] = "f32"
     """Bits of the weights; int8: of what is multiplied too, calibrated on training samples."""
-    positional = ("weights",)
+    positional: ClassVar[tuple[str, ...]] = ("weights",)
 
     @property
     def needs(self) -> tuple[tuple[str, str], ...]:

@@ -28,7 +28,10 @@ def resized(config: Mapping[str, Any], decoder: nn.Module, edits: Sequence[Edit]
     ]
     if faults:
         raise RecipeError(faults)
-    layers = [_sizes(block, config["head_dim"]) for block in decoder.get_submodule("model.layers")]
+    layers = [
+        _sizes(block, config["head_dim"])
+        for block in decoder.get_submodule("model.layers").children()
+    ]
     width = decoder.get_parameter("model.embed_tokens.weight").shape[1]
     found = {**config, **layers[0], "num_hidden_layers": len(layers), "hidden_size": width}
     if faults := list(_uneven(layers, found)):

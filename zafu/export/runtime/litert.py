@@ -29,6 +29,7 @@ WRITER = apart.Apart(  # pydantic and typing_extensions are older than ours
         "jaxlib==0.10.2",
         "jaxtyping==0.3.11",
         "lark==1.3.1",
+        "litert-lm-builder==0.18.1",
         "ml_dtypes==0.6.0",
         "multipledispatch==1.0.0",
         "opt_einsum==3.4.0",
