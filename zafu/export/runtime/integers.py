@@ -113,7 +113,7 @@ class Conv8(nn.Module):
         return added.float() * (size * self.scale) + self.bias
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+        low, high = x.min().clamp(max=0), x.max().clamp(min=0)
         size = ((high - low) / 255).clamp(min=LEAST)
         return size, (-low / size).round()
 
