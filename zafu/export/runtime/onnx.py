@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ OPSET = 20
 
 def write(source: Source, part: Path) -> None:
     """Fill a folder with the graph; batches, and windows of tokens, may have any size."""
+    from onnxscript.optimizer import optimize_ir
+
     module = forms.plain(source.module, integers.FORMS)
     forms.kept_narrow(module)
     with warnings.catch_warnings():
@@ -28,14 +31,22 @@ def write(source: Source, part: Path) -> None:
             input_names=list(names_of(source)),
             output_names=["logits"],
             opset_version=OPSET,
+            optimize=False,
             verbose=False,
         )
     assert program is not None  # noqa: S101  (the exporter gives one unless it writes itself)
+    optimize_ir(program.model, should_fold=_folds)
     for node in program.model.graph:  # where in our files each stands: five times the rest
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
     program.save(part / FILE)
+
+
+def _folds(node: Any) -> bool | None:
+    """Not a node that widens narrow weights: these would be wide in the file; None: as usual."""
+    kind = node.inputs[0].dtype if node.op_type == "Cast" else None
+    return False if kind is not None and kind.itemsize < 4 else None
 
 
 def opened(folder: Path, threads: int) -> Answers:
