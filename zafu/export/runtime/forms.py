@@ -5,7 +5,7 @@ A copy is made that shares its tensors with the module; only what has another fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -38,13 +38,17 @@ def plain(root: nn.Module, more: Mapping[type[nn.Module], Form]) -> nn.Module:
     return deepcopy(root, memo)
 
 
-def widened(source: Source) -> nn.Module:
-    """A copy that computes in 32 bits alone; says so where weights had fewer."""
-    narrow = [name for name, layer in source.module.named_modules() if type(layer) in WIDE]
-    halves = [t for t in _held(source.module) if t.dtype in HALVES]
-    if narrow or halves:
+def tell(source: Source, wide: Collection[type[nn.Module]]) -> None:
+    """Say so where weights of these layers, or of 16 bits, become wide in the file."""
+    narrow = [name for name, layer in source.module.named_modules() if type(layer) in wide]
+    if narrow or any(t.dtype in HALVES for t in source.module.parameters()):
         what = f"layers in 8 or 4 bits ({narrow[0]} …)" if narrow else "weights in 16 bits"
         source.say(f"this form has no {what}: they are widened to 32, and the file grows")
+
+
+def widened(source: Source) -> nn.Module:
+    """A copy that computes in 32 bits alone; says so where weights had fewer."""
+    tell(source, WIDE.keys())
     made = plain(source.module, WIDE)
     for module in made.modules():
         for name, value in [*module._parameters.items()]:  # pyright: ignore[reportPrivateUsage]
@@ -107,12 +111,8 @@ def _sparse(layer: Sparse) -> nn.Module:
     )
 
 
-def _held(root: nn.Module) -> Iterator[Tensor]:
-    yield from root.parameters()
-    yield from root.buffers()
-
-
 HALVES = (torch.bfloat16, torch.float16)
+EIGHT = (Int8Linear, Int8Conv)
 PLAIN: dict[type[nn.Module], Form] = {
     Sparse: _sparse,
     Fake: lambda layer: linear(straight(layer.weight, layer.bits, layer.group), bias_of(layer)),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zafu.export.contract import Answers, Source, names_of
-from zafu.export.runtime import onnx
+from zafu.export.runtime import forms, onnx
 
 FILE = "model.xml"
 
@@ -21,6 +21,8 @@ def write(source: Source, part: Path, weights: Literal["f32", "f16", "int8"]) ->
     """Fill a folder with the graph and its weights."""
     import openvino
 
+    if weights == "f32":
+        forms.tell(source, forms.EIGHT)  # the converter computes what does not change
     with TemporaryDirectory() as place:
         onnx.write(source, Path(place))
         model: Any = openvino.convert_model(Path(place) / onnx.FILE)
