@@ -7,7 +7,7 @@ some a column of 0 and 1 says so. Categories: an index each, 0 for what is missi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -191,6 +191,26 @@ def encode(fitted: Fitted, rows: pl.DataFrame) -> Encoded:
         _beside(indices, rows.height, np.int64),
         _targets(fitted.target, rows),
     )
+
+
+def interface(fitted: Fitted) -> dict[str, Any]:
+    """How a row becomes what a model reads, column by column, as plain data."""
+    numbers = [
+        {
+            "column": number.name,
+            "missing_becomes": number.fill,
+            **(
+                {"place_among": number.scaler.quantiles, "as_normal": number.scaler.normal}
+                if number.scaler.quantiles
+                else {"subtract": number.scaler.center, "then_divide": number.scaler.scale}
+            ),
+        }
+        for number in fitted.numbers
+    ]
+    gaps = [{"column": n.name, "is_missing": "1, else 0"} for n in fitted.numbers if n.indicator]
+    names = [{"column": c.name, "values": c.values, "first": 1} for c in fitted.categories]
+    rule = "the place of the value in `values`, counted from `first`; missing or unknown: 0"
+    return {"kind": "row", "numbers": [*numbers, *gaps], "categories": names, "index": rule}
 
 
 def enlarged(

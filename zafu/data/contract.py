@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Discriminator, Field, Tag
 
@@ -225,6 +225,13 @@ class Data(Family):
     def vocabulary(self, transform: Path) -> Sequence[str]:
         """The text of each token, where it gives tokens of text."""
         return ()
+
+    def interface(self, transform: Path) -> dict[str, Any]:
+        """How a program without zafu makes a model's inputs of raw samples, as plain data.
+
+        Empty where that cannot be said in a few numbers and names.
+        """
+        return {}
 
     def in_units(self, transform: Path, values: np.ndarray) -> np.ndarray:
         """Predicted or true numbers `(n, outputs)` in the units of the data."""

@@ -10,7 +10,7 @@ import gzip
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
@@ -108,6 +108,11 @@ class Digits(Data):
         fitted = pixels.load(transform)
         shown, names = decode.new_pictures(pictures.form_of(fitted), file)
         return pictures.unlabelled(fitted, _ink(shown)), names
+
+    def interface(self, transform: Path) -> dict[str, Any]:
+        """A picture of light ink on dark paper, on a scale of 0 to 16."""
+        fitted = pixels.interface(pixels.load(transform))
+        return {**fitted, "first": {"multiply": _INK / 255, "then": "round to the nearest, even"}}
 
     def labelled(self, transform: Path, file: Path) -> Labelled:
         """Pictures of light ink on dark paper: a folder DIGIT/NAME, a table, or an archive."""

@@ -195,6 +195,10 @@ class Images(Data):
             return picture_features.unlabelled(self.features, transform, shown), names
         return pictures.unlabelled(fitted, shown), names
 
+    def interface(self, transform: Path) -> dict[str, Any]:
+        """A picture; what features make of it is not told."""
+        return {} if self.features else pixels.interface(pixels.load(transform))
+
     def labelled(self, transform: Path, file: Path) -> Labelled:
         """The pictures of a folder CLASS/NAME, of a table, or of an archive."""
         fitted = pixels.load(transform)

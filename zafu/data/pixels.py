@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,6 +77,23 @@ def save(transform: Path, fitted: Fitted) -> None:
 def load(transform: Path) -> Fitted:
     """What was fitted, from a prepared folder's `transform`."""
     return Fitted.parse(read_json(transform / "pixels.json"))
+
+
+def interface(fitted: Fitted) -> dict[str, Any]:
+    """How a picture becomes what a model reads, step by step, as plain data."""
+    scale: dict[str, Any] = {"subtract": fitted.shift, "then_multiply": fitted.scale}
+    if fitted.table:
+        scale = {"replace_by_table": fitted.table}
+    return {
+        "kind": "picture",
+        "channels": ["gray"] if len(fitted.mean) == 1 else ["red", "green", "blue"],
+        "height": fitted.height,
+        "width": fitted.width,
+        "fit": "cut about the center to these proportions, then resized: bilinear, antialiased",
+        "pixels": "0 to 255, from the top left, row by row; what is transparent lies on white",
+        "order": ["sample", "channel", "row", "column"],
+        "each_channel": scale,
+    }
 
 
 def histogram(pictures: np.ndarray) -> np.ndarray:

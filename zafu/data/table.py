@@ -187,6 +187,11 @@ class Table(Data):
         """All columns of the held-out rows, those that are not used too."""
         return raw_rows.read(arrays.split_folder(folder, split))
 
+    def interface(self, transform: Path) -> dict[str, Any]:
+        """A row, column by column; what features make of it is not told."""
+        told = {} if self.features else columns.interface(load(transform))
+        return {**told, "missing": self.missing} if told else told
+
     def _encoded(
         self, fitted: columns.Fitted, transform: Path, table: frame.Frame, file: Path
     ) -> tuple[arrays.Rows, list[str]]:

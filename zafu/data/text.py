@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from pydantic import Field
@@ -175,6 +175,11 @@ class Text(Data):
         ends = windows.bytes_of().cumsum().tolist()
         spans = zip([0, *ends], ends, strict=False)
         return windows, [f"{file.name} bytes {start}-{end}" for start, end in spans]
+
+    def interface(self, transform: Path) -> dict[str, Any]:
+        """Text by a tokenizer that is in the folder; a document begins with its end token."""
+        file, end = "fitted/tokenizer.json", load(transform).end
+        return {"kind": "text", "tokenizer": file, "begin_with": end, "ends_with": end}
 
     def documents(self, folder: Path) -> Callable[[str], Iterator[bytes]]:
         """A function from a split's name to its raw documents, in order."""

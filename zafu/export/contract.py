@@ -7,9 +7,9 @@ samples as the model does (`zafu.export.gate`).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +36,7 @@ class Source(NamedTuple):
     fitted: Path  # the folder of all that was fitted with it: tokenizer, statistics, temperature
     inputs: tuple[Tensor, ...]  # held-out samples (samples, ...), at least 2
     say: Callable[[str], None]  # hears what a user should know
+    seen: tuple[Tensor, ...] = ()  # training samples (samples, ...), by which ranges are calibrated
 
 
 NAMES = {"tokens": ("tokens",), "pixels": ("pixels",), "columns": ("numbers", "categories")}
@@ -44,6 +45,11 @@ NAMES = {"tokens": ("tokens",), "pixels": ("pixels",), "columns": ("numbers", "c
 def names_of(source: Source) -> tuple[str, ...]:
     """The names of the inputs, in the order in which the model takes them."""
     return NAMES[source.signature.inputs.kind][: len(source.inputs)]
+
+
+def read(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Without those behind the first that have no columns: no graph reads them."""
+    return (*inputs[:1], *(x for x in inputs[1:] if x.shape[-1]))
 
 
 class Speaker(Protocol):
@@ -67,6 +73,8 @@ class Export(Family):
     """A form in which another runtime takes a finished model."""
 
     kind: str
+    at_once: ClassVar[int | None] = None  # samples in one call of the runtime; None: any number
+    integers: ClassVar[str] = "int64"  # as which type it reads tokens and categories
     tolerance: float = Field(default=1e-4, gt=0)
     """Largest difference of a logit, as a share of the largest, that passes where numbers keep 32
     bits, > 0."""
@@ -81,6 +89,10 @@ class Export(Family):
         """Whether numbers have fewer than 32 bits, so that the metric is what is held to."""
         held = (*source.module.parameters(), *source.module.buffers())
         return any(x.element_size() < 4 and x.numel() > 1 for x in held)
+
+    def inputs(self, source: Source) -> tuple[str, ...]:
+        """The names of what the runtime reads, in the order in which the model takes them."""
+        return names_of(source)
 
     @abstractmethod
     def write(self, source: Source, part: Path) -> None:

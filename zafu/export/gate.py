@@ -21,9 +21,9 @@ from zafu import artifact
 from zafu.artifact import read_json, write_json
 from zafu.batch import Batch
 from zafu.data.contract import Split
-from zafu.errors import Mismatch, MissingExtra, Refused
+from zafu.errors import Interrupted, Mismatch, MissingExtra, Refused
 from zafu.evaluation.against import compared
-from zafu.export import card
+from zafu.export import card, interface
 from zafu.export.contract import Answers, Export, Source
 from zafu.export.source import taken
 from zafu.latency import BATCHES, filled, timed
@@ -72,7 +72,10 @@ def export(
         def write(part: Path) -> None:
             with torch.inference_mode():
                 how.write(source, part)
+            if stop:
+                raise Interrupted(f"{stop.signal}: nothing was published")
             shutil.copytree(source.fitted, part / FITTED)
+            write_json(part / interface.FILE, interface.described(source, how))
             found.update(measured(source, how, part, split, stop))
             write_json(part / FILE, found)
             (part / "README.md").write_text(card.text(run, how, source, found, step), "utf-8")

@@ -12,8 +12,9 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from zafu.errors import Fault
+from zafu.errors import Fault, RecipeError
 from zafu.export.contract import Answers, Export, Source
+from zafu.models.compressed import Compressed
 
 
 @final
@@ -27,9 +28,19 @@ class Hub(Export):
 
     def refuses(self, source: Source) -> Iterable[Fault]:
         """Its architecture must be one of the hub's."""
-        if source.recipe.model.hub_config(source.signature) is None:
-            kind = source.recipe.model.kind
+        model = source.recipe.model
+        try:
+            config = model.hub_config(source.signature)
+        except RecipeError as error:
+            yield from error.faults
+            return
+        if config is None:
+            kind = f"compressed {model.base.kind}" if isinstance(model, Compressed) else model.kind
             yield Fault("hub", "a decoder or hub model, which transformers has a form for", kind)
+
+    def inputs(self, source: Source) -> tuple[str, ...]:
+        """As `transformers` calls them."""
+        return ("input_ids" if source.signature.inputs.kind == "tokens" else "pixel_values",)
 
     def write(self, source: Source, part: Path) -> None:
         """Tokenizer, config, weights."""

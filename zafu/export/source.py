@@ -17,11 +17,12 @@ from zafu.build import build, load_model
 from zafu.data.contract import Split
 from zafu.errors import Refused
 from zafu.evaluation import calibration
-from zafu.export.contract import Source
+from zafu.export.contract import Source, read
 from zafu.run import Run, prepared
 from zafu.signature import Signature
 
 SHOWN = 8  # samples that a writer may look at
+CALIBRATING = 64  # training samples by which ranges are calibrated
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def taken(
     data = prepared(recipe, run.folder.parent)
     signature = Signature.parse(read_json(data / "signature.json"))
     split = held_out(run, data)
-    inputs = split.batch(np.arange(min(SHOWN, len(split)))).inputs
+    inputs = read(split.batch(np.arange(min(SHOWN, len(split)))).inputs)
     with trained(run, signature, step) as module, TemporaryDirectory() as place:
         fitted = Path(place)
         shutil.copytree(data / "transform", fitted, dirs_exist_ok=True)
@@ -41,7 +42,9 @@ def taken(
             shutil.copyfile(file, fitted / file.name)
         if step is None and (found := run.model / calibration.FILE).is_file():
             shutil.copyfile(found, fitted / found.name)
-        yield Source(module, recipe, signature, fitted, inputs, say), split
+        train = recipe.data.open(data, "train")
+        seen = read(train.batch(np.arange(min(CALIBRATING, len(train)))).inputs)
+        yield Source(module, recipe, signature, fitted, inputs, say, seen), split
 
 
 def held_out(run: Run, data: Path) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from zafu.edits.contract import Edit
 from zafu.errors import Fault, RecipeError
@@ -68,6 +68,21 @@ class Compressed(Model):
     def attends(self) -> bool:
         """If the base does."""
         return self.base.attends()
+
+    def hub_config(self, signature: Signature) -> dict[str, Any] | None:
+        """That of a decoder in the sizes that are left; None for other bases.
+
+        Raises RecipeError where layers have no such form, or sizes that differ.
+        """
+        config = self.base.hub_config(signature)
+        if config is None or self.base.kind != "decoder":
+            return None
+        import torch
+
+        from zafu.models.resized import resized
+
+        with torch.device("meta"):
+            return resized(config, self.build(signature), self.edits)
 
     def with_edits(self, edits: Iterable[Edit]) -> Compressed:
         """The same after more edits."""

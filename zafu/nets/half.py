@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,17 @@ from torch import Tensor, nn
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Enter:
+    """A hook: floats are cast as they enter a module."""
+
+    dtype: torch.dtype
+
+    def __call__(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the module is given instead."""
+        return tuple(_cast(x, self.dtype) for x in args)
 
 
 def narrow(root: nn.Module, dtype: Literal["bf16", "fp16"]) -> None:
@@ -26,13 +38,10 @@ def narrow(root: nn.Module, dtype: Literal["bf16", "fp16"]) -> None:
             narrowed = nn.Parameter(parameter.detach().to(kind), requires_grad=False)
             setattr(module, leaf, narrowed)
 
-    def enter(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(_cast(x, kind) for x in args)
-
     def leave(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         return output.float()
 
-    root.register_forward_pre_hook(enter, prepend=True)  # before those that name the inputs
+    root.register_forward_pre_hook(Enter(kind), prepend=True)  # before those that name the inputs
     root.register_forward_hook(leave)
 
 

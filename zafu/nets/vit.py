@@ -124,7 +124,7 @@ class ViT(nn.Module):
             self.embed(pixels).flatten(2).transpose(1, 2) + self.positions
         )  # (batch, patches, width)
         if self.token is not None:
-            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+            x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1)
         return functional.dropout(x, self.shape.dropout, self.training)
 
     def along(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from zafu import tensors
 from zafu.artifact import MODEL, read_json, write_json
 from zafu.export.contract import Answers, Source
+from zafu.export.runtime import forms
 from zafu.tokenizers import encoder
 
 TOKENIZER = (encoder.FILE, encoder.CONFIG)
@@ -27,7 +28,7 @@ def write(source: Source, part: Path, largest: int) -> None:
     if names:
         config["eos_token_id"] = config["bos_token_id"] = encoder.load(part).end
     write_json(part / "config.json", config)
-    write_weights(part, tensors.of_module(source.module), largest)
+    write_weights(part, tensors.of_module(forms.plain(source.module, {})), largest)
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor], largest: int) -> None:
