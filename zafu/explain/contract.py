@@ -49,6 +49,7 @@ class Attribution(Explanation):
 
     signed: ClassVar[bool] = True  # whether a value below 0 speaks against the answer
     adds_up: ClassVar[bool] = False  # whether values add up to the answer less that to nothing
+    beware: ClassVar[str]  # what it does not say, in a sentence for the page
 
     @abstractmethod
     def of(self, subject: Subject) -> Values:

@@ -24,6 +24,7 @@ class GradCAM(Attribution):
 
     kind: Literal["grad-cam"] = "grad-cam"
     takes: ClassVar[frozenset[str]] = PIXELS
+    beware: ClassVar[str] = "As coarse as its grid; what speaks against is left out."
     gradients: ClassVar[bool] = True
     signed: ClassVar[bool] = False
 

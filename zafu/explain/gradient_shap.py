@@ -23,6 +23,7 @@ class GradientShap(Attribution):
 
     kind: Literal["gradient-shap"] = "gradient-shap"
     takes: ClassVar[frozenset[str]] = PIXELS
+    beware: ClassVar[str] = "Drawn at random: the sum is right in the mean alone."
     needs: ClassVar[tuple[tuple[str, str], ...]] = (("captum", "explain"),)
     gradients: ClassVar[bool] = True
     draws: int = Field(default=256, ge=1)

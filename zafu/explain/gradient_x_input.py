@@ -20,6 +20,7 @@ class GradientXInput(Attribution):
 
     kind: Literal["gradient-x-input"] = "gradient-x-input"
     takes: ClassVar[frozenset[str]] = TOKENS
+    beware: ClassVar[str] = "Right only where the model is nearly linear."
     gradients: ClassVar[bool] = True
 
     def of(self, subject: Subject) -> Values:

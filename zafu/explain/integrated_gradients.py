@@ -39,6 +39,9 @@ class IntegratedGradients(Attribution):
 
     kind: Literal["integrated-gradients"] = "integrated-gradients"
     takes: ClassVar[frozenset[str]] = ANY
+    beware: ClassVar[str] = (
+        "What is as in nothing, such as black, gets nothing, even if it matters."
+    )
     gradients: ClassVar[bool] = True
     adds_up: ClassVar[bool] = True
     steps: int = Field(default=1024, ge=POINTS * FIRST)

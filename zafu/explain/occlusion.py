@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from zafu.explain.runtime.subject import Subject
 
+OTHERS = 64  # rows whose entries stand in for a column that is taken away
+
 
 @final
 class Occlusion(Attribution):
@@ -25,6 +27,7 @@ class Occlusion(Attribution):
 
     kind: Literal["occlusion"] = "occlusion"
     takes: ClassVar[frozenset[str]] = ANY
+    beware: ClassVar[str] = "Of two things that say the same, neither seems to matter."
     window: int = Field(default=2, ge=1)
     """Side of the window in patches, of which a picture has 14 along its longer side, >= 1."""
 
@@ -36,8 +39,7 @@ class Occlusion(Attribution):
 
         own = subject.score(subject.asked(*subject.inputs))
         if not isinstance(subject.features, Pixels):
-            kept = ~torch.eye(subject.features.many, dtype=torch.bool)
-            return Values((own - subject.score(subject.without(kept))).cpu())
+            return _one_by_one(subject, own)
         down, across = subject.features.grid
         side = min(self.window, down, across)
         windows = torch.stack(
@@ -52,6 +54,21 @@ class Occlusion(Attribution):
         covers = windows.float()
         patches = (covers.T @ lost.cpu()) / covers.sum(0).clamp(min=1)
         return Values(subject.features.spread(patches)[0])
+
+
+def _one_by_one(subject: Subject, own: Tensor) -> Values:
+    """Without each column or token; a column gives way to those of other rows, in the mean."""
+    import torch
+
+    many, device = subject.features.many, own.device
+    others = tuple(x[:OTHERS] for x in subject.background)
+    times = max(len(others[0]), 1)
+    if not len(others[0]):
+        others = subject.baseline
+    kept = ~torch.eye(many, dtype=torch.bool, device=device).repeat_interleave(times, 0)
+    rows = tuple(x.repeat(many, *[1] * (x.dim() - 1)) for x in others)
+    said = subject.score(subject.without(kept, rows))
+    return Values((own - said.view(many, times).mean(1)).cpu())
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -23,6 +23,7 @@ class Rollout(Attribution):
 
     kind: Literal["rollout"] = "rollout"
     takes: ClassVar[frozenset[str]] = PIXELS
+    beware: ClassVar[str] = "The same for every class: where it looks, not why it answers so."
     weights: ClassVar[bool] = True
     signed: ClassVar[bool] = False
 

@@ -20,6 +20,7 @@ class Saliency(Attribution):
 
     kind: Literal["saliency"] = "saliency"
     takes: ClassVar[frozenset[str]] = PIXELS
+    beware: ClassVar[str] = "Where an answer rests on something for certain, the slope may be 0."
     gradients: ClassVar[bool] = True
     signed: ClassVar[bool] = False
 
