@@ -142,7 +142,7 @@ def _samples(scene: Scene, asked: Asked) -> list[Sample]:
             raise Refused("--input: expected rows or pictures; use --prompt for a model of text")
         batch, names = scene.recipe.data.encode(scene.fitted, asked.file)
         return [Sample(name, scenes.one(batch, at), "") for at, name in enumerate(names)]
-    return list(_held(scene, asked.rows or ROWS))
+    return list(_held(scene, ROWS if asked.rows is None else asked.rows))
 
 
 def _prompt(scene: Scene, text: str) -> Sample:
