@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from zafu.artifact import read_json
 from zafu.compress.contract import Work
@@ -23,7 +22,6 @@ from zafu.export.bundle import Bundle
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.signature import Signature
-from zafu.task import Task
 from zafu.words import worded
 
 KINDS = {name: kind for name, kind in Explanation.kinds().items() if not name.startswith("test-")}
@@ -78,15 +76,12 @@ def scene_of(name: str, folder: Path, rounded: str = "") -> Scene:
     torch.manual_seed(0)
     module = recipe.model.build(signature).eval()
     if rounded:
-        compressed(module, recipe.task, rounded)
+        seen = [recipe.data.open(place, "train").batch(np.arange(32))]
+        tuple(link(rounded).apply(Work(module, seen, recipe.task.loss, 0, lambda _: None)))
     bundle = Bundle(
         "torch", recipe, signature, place / "transform", lambda *_: np.zeros(0), module=module
     )
     return of_run(bundle, place)
-
-
-def compressed(module: nn.Module, task: Task, how: str) -> None:
-    tuple(link(how).apply(Work(module, [], task.loss, 0, lambda _: None)))
 
 
 def sample(scene: Scene) -> Inputs:
