@@ -153,21 +153,23 @@ def test_values_are_those_of_captum() -> None:
         IntegratedGradients(within=1e-4): captum.IntegratedGradients(ask).attribute(
             DIGITS[:1], n_steps=256
         ),
+        GradientShap(draws=4000): captum.GradientShap(ask).attribute(
+            DIGITS[:1], baselines=DIGITS[32:], n_samples=4000
+        ),
         Occlusion(window=1): captum.Occlusion(ask).attribute(DIGITS[:1], (1, 1, 1)),
     }
     for method, expected in peers.items():
         found = method.of(one).values
         scale = expected.abs().max().item()
-        torch.testing.assert_close(found, expected[0, 0].float(), rtol=1e-3, atol=2e-3 * scale)
+        drawn = 0.1 if isinstance(method, GradientShap) else 2e-3  # both draw, each for itself
+        torch.testing.assert_close(found, expected[0, 0].float(), rtol=1e-3, atol=drawn * scale)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_gradient_shap_of_a_linear_model_is_weight_times_difference_to_the_mean() -> None:
-    pytest.importorskip("captum.attr")
     module = linear()
 
     found = GradientShap(draws=4000).of(subject(module, DIGITS[:1])).values
 
     expected = module[1].weight[3].view(8, 8) * (DIGITS[0, 0] - DIGITS[32:].mean(0)[0])
-    # drawn: 4,000 pictures leave a standard error of up to 0.005 in a pixel
-    assert np.abs((found - expected.detach()).numpy()).max() < 0.02
+    # drawn: 4,000 pictures leave a standard error of up to 0.001 in a pixel
+    assert np.abs((found - expected.detach()).numpy()).max() < 0.005

@@ -45,9 +45,9 @@ def test_columns_have_their_names_and_units(scene: Scene) -> None:
     for row in range(5):
         said = [column.said(one(batch, row)) for column in scene.columns]
         assert [float(x) for x in said[:3]] == [
-            pytest.approx(raw[name][row], abs=0.006) for name in "abd"
+            pytest.approx(raw[name][batch.ids[row]], abs=0.006) for name in "abd"
         ]
-        assert said[3] == raw["c"][row]
+        assert said[3] == raw["c"][batch.ids[row]]
 
 
 def test_shapley_values_of_a_linear_model_are_weight_times_difference_to_the_mean(

@@ -1,8 +1,8 @@
-"""GradientSHAP: gradients on the ways from many samples of the training split, by captum.
+"""Expected gradients, also called GradientSHAP: gradients on the ways from other samples.
 
-Lundberg & Lee, 2017 (arXiv:1705.07874); Erion et al., 2019 (arXiv:1906.10670): integrated
-gradients whose nothing is any other sample, one gradient on each way, at a place drawn at random.
-The sum is right only in the mean over many draws.
+Erion et al., 2019 (arXiv:1906.10670); Lundberg & Lee, 2017 (arXiv:1705.07874): integrated gradients
+whose nothing is any sample of the training split. Samples are drawn; places on the way are all
+different and evenly spread. The sum is right only in the mean over many draws.
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ from zafu.explain.contract import PIXELS, Attribution, Values
 if TYPE_CHECKING:
     from zafu.explain.runtime.subject import Subject
 
+PIECE = 64  # gradients at a time
+
 
 @final
 class GradientShap(Attribution):
-    """Expected gradients over the training split."""
+    """Gradients on the ways from training samples, times the ways, in the mean."""
 
     kind: Literal["gradient-shap"] = "gradient-shap"
     takes: ClassVar[frozenset[str]] = PIXELS
     beware: ClassVar[str] = "Drawn at random: the sum is right in the mean alone."
-    needs: ClassVar[tuple[tuple[str, str], ...]] = (("captum", "explain"),)
     gradients: ClassVar[bool] = True
     draws: int = Field(default=256, ge=1)
-    """Samples and places that are drawn, >= 1."""
+    """Samples that are drawn, each with a place on its way, >= 1."""
 
     def of(self, subject: Subject) -> Values:
         """`(height, width)`."""
         import torch
-        from captum.attr import GradientShap as Captum  # pyright: ignore[reportMissingImports]
 
-        known = len(subject.background[0]) > 0
-        others = subject.background[0] if known else subject.baseline[0]
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            found = Captum(lambda x: subject.score(subject.said(x))).attribute(
-                subject.inputs[0], baselines=others, n_samples=self.draws
-            )
-        return Values(
-            subject.features.folded(found, {})[0].detach().cpu(), how=f"{self.draws} draws"
-        )
+        from zafu.explain.runtime.gradients import Points, folded, here, slopes
+
+        random = torch.Generator().manual_seed(0)
+        known = subject.background[0] if len(subject.background[0]) else subject.baseline[0]
+        whose = torch.randint(len(known), (self.draws,), generator=random)
+        places = (torch.randperm(self.draws, generator=random) + 0.5) / self.draws
+        end, total = here(subject), torch.zeros(subject.features.shape)
+        for some, shares in zip(whose.split(PIECE), places.split(PIECE), strict=True):
+            start = Points(known[some.to(known.device)], {})
+            _, slope = slopes(subject, start.along(end, shares))
+            total += folded(subject, slope.times(end - start)).sum(0).cpu()
+        return Values(total / self.draws, how=f"{self.draws} draws")

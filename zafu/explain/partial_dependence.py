@@ -64,10 +64,19 @@ def _places(one: Described, inputs: tuple[Tensor, ...]) -> np.ndarray:
     """Encoded values at which the answer is asked for: quantiles, or the commonest categories."""
     if one.column.category is not None:
         values, counts = np.unique(inputs[1][:, one.column.category].cpu(), return_counts=True)
-        return np.sort(values[np.argsort(-counts, kind="stable")[:VALUES]])
+        common = values[np.argsort(-counts, kind="stable")[:VALUES]]
+        return np.array(sorted(common, key=lambda value: _order(one.values, int(value))))
     known = _known(one, inputs)
-    ends = np.quantile(known, [0.01, 0.99])
-    return np.unique(np.linspace(*ends, PLACES))
+    low, high = np.quantile(known, [0.01, 0.99]).tolist()
+    return np.unique(np.linspace(low, high, PLACES))
+
+
+def _order(values: tuple[str, ...], at: int) -> tuple[bool, float]:
+    """Where a category stands among the others: names that are numbers by these."""
+    try:
+        return False, float(values[at])
+    except (ValueError, IndexError):
+        return True, float(at)
 
 
 def _known(one: Described, inputs: tuple[Tensor, ...]) -> np.ndarray:

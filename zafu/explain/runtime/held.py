@@ -19,7 +19,7 @@ WORDS = 4096  # of held-out text that is looked at
 
 
 def batch(scene: Scene, most: int) -> Batch:
-    """The first held-out samples, on the model's device; of text as many as have 4,096 tokens."""
+    """Held-out samples, on the model's device; of text as many as have 4,096 tokens."""
     return _split(scene).batch(ids(scene, most)).to(scene.device)
 
 
@@ -44,12 +44,12 @@ def finished(scene: Scene, samples: Batch) -> Batch:
 
 
 def ids(scene: Scene, most: int) -> np.ndarray:
-    """The positions of the first held-out samples."""
+    """The positions of held-out samples, evenly from the whole split."""
     split = _split(scene)
     inputs = scene.signature.inputs
     if isinstance(inputs, Tokens):
         most = min(most, max(2, WORDS // inputs.context))
-    return np.arange(min(most, len(split)))
+    return np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(np.int64)
 
 
 def answers(scene: Scene, samples: Batch, module: nn.Module | None = None) -> np.ndarray:
