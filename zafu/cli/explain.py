@@ -26,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", default="", help="the label to explain (default: the one that is said)")
     add("--move", type=float, help="by how much a what-if moves a predicted number")
     add("--samples", type=int, default=8, help="held-out samples of the checks (default: 8)")
+    add("--study", type=Path, help="a folder of zafu tune: what settings were worth there")
     add("--to", type=Path, help="the page (default: RUN/explain.html)")
     add("--json", action="store_true", help="print all of it as JSON")
 
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     asked = Asked(
         arguments.input, arguments.rows, arguments.prompt, arguments.methods,
-        arguments.samples, arguments.output, arguments.move,
+        arguments.samples, arguments.output, arguments.move, arguments.study,
     )  # fmt: skip
     found = explain(arguments.run, asked, note)
     page = write(found, arguments.to or arguments.run / "explain.html")

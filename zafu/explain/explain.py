@@ -21,6 +21,7 @@ from zafu.explain.runtime.able import suited, why_not
 from zafu.explain.runtime.checks import checked
 from zafu.explain.runtime.scene import Scene
 from zafu.explain.runtime.subject import Inputs, Subject
+from zafu.explain.settings import importance
 from zafu.export.bundle import opened
 from zafu.run import Run, prepared
 from zafu.spec import did_you_mean
@@ -42,6 +43,7 @@ class Asked(NamedTuple):
     samples: int = 8  # held-out ones by which methods are checked
     output: str = ""  # the class that is explained; "": the one that the model says
     move: float | None = None  # by how much a what-if moves a number
+    study: Path | None = None  # a search, to say what settings were worth
 
 
 class Sample(NamedTuple):
@@ -61,6 +63,7 @@ def explain(folder: Path, asked: Asked, say: Say = lambda _: None) -> dict[str, 
     methods, refused = _methods(scene, asked)
     output = _output(scene, asked.output)
     samples = _samples(scene, asked)
+    settings = importance(asked.study) if asked.study else {}
     subjects = [scene.subject(sample.inputs, output) for sample in samples]
     tests = [scene.subject(inputs, None) for inputs in _tests(scene, asked.samples)]
     found: dict[str, Any] = {
@@ -73,6 +76,7 @@ def explain(folder: Path, asked: Asked, say: Say = lambda _: None) -> dict[str, 
         "samples": [_shown(scene, *pair) for pair in zip(samples, subjects, strict=True)],
         "methods": {},
         "overviews": {},
+        "settings": settings,
         "refused": refused,
     }
     for method in methods:

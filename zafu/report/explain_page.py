@@ -14,9 +14,9 @@ from zafu.report.words import short
 
 SETTINGS = (
     "What settings of the training were worth is not in a finished model. A search over them says "
-    "it, with what each value came to: zafu tune RECIPE --over PATH=RANGE writes a page with the "
-    "metric by setting, zafu tune --search gradient follows the slope of the validation loss by "
-    "them, and zafu compare says whether a difference is more than chance."
+    "it: zafu tune RECIPE --over PATH=RANGE --search random, then zafu explain RUN --study FOLDER. "
+    "zafu tune --search gradient follows the slope of the validation loss by settings, and zafu "
+    "compare says whether a difference is more than chance."
 )
 
 
@@ -36,7 +36,7 @@ def page(found: dict[str, Any]) -> str:
         explain_curves.dependence(found),
         explain_curves.inputs(found),
         explain_curves.layers(found),
-        h("section", h("h2", "And the settings of the training?"), h("p", SETTINGS)),
+        _settings(found),
     ]
     name = words(found.get("name"))
     return document(f"{name} explained – zafu", sections, h("footer", h("p", "Made by zafu.")))
@@ -95,6 +95,31 @@ def _methods(found: dict[str, Any]) -> Element | None:
         tables.table(caption, heads, rows, numbers=5) if rows else None,
         h("div", h("h3", "Not shown"), h("ul", missing)) if missing else None,
     )
+
+
+def _settings(found: dict[str, Any]) -> Element:
+    said = mapping(found.get("settings"))
+    title, rows = h("h2", "And the settings of the training?"), mappings(said.get("rows"))
+    if not rows:
+        return h("section", title, h("p", SETTINGS))
+    told = [
+        [
+            words(row.get("name")),
+            f"{number(row.get('share')):.0%}",
+            f"{number(row.get('chance')):.0%}",
+            "more than chance"
+            if number(row.get("share")) > number(row.get("chance"))
+            else "not shown",
+        ]
+        for row in rows
+    ]
+    text = (
+        f"In the search {words(said.get('study'))} of {words(said.get('trials'))} trials: how "
+        f"much of the order of {words(said.get('metric'))} each setting tells alone, and what it tells "
+        "of shuffled values in 19 of 20 cases."
+    )
+    heads = ("setting", "tells alone", "by chance up to", "")
+    return h("section", title, tables.table(text, heads, told, numbers=2))
 
 
 def _method(kind: str, said: dict[str, Any]) -> list[Child]:
