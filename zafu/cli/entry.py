@@ -30,6 +30,7 @@ VERBS = {
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",
     "export": "write a finished model for another system, and compare its answers",
+    "explain": "say why a model answers so: maps, columns, tokens, what-ifs, with their checks",
     "report": "write one HTML page about a run",
     "schema": "print the JSON Schema of recipes, for editors",
     "list": "list techniques: optimizers, schedules, models, data, …",

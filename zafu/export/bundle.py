@@ -12,6 +12,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from torch import nn
 
 from zafu import answer, artifact
 from zafu.artifact import read_json
@@ -34,6 +35,7 @@ class Bundle:
     fitted: Path  # the folder of all that was fitted with it
     answers: Answers
     speaker: Speaker | None = None  # where it writes text with a cache, in another runtime
+    module: nn.Module | None = None  # of torch
 
     def said(self, batch: Batch) -> list[dict[str, Any]]:
         """For each sample the most likely label with its probability, or the predicted numbers."""
@@ -64,7 +66,7 @@ def opened(folder: Path, *, threads: int | None = None) -> Bundle:
             given = (torch.from_numpy(x).to(device) for x in inputs)
             return module(*given).float().cpu().numpy()
 
-    return Bundle("torch", recipe, signature, model, answers)
+    return Bundle("torch", recipe, signature, model, answers, module=module)
 
 
 def _exported(folder: Path, threads: int) -> Bundle:
