@@ -136,8 +136,25 @@ def choose(logits: Tensor, choice: Choice, generator: torch.Generator | None = N
     """One token id `(1,)` for the logits `(vocab,)`."""
     if choice.temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    top_k = min(choice.top_k or len(logits), len(logits))
-    values, ids = (logits.float() / choice.temperature).topk(top_k)  # likeliest first
-    shares = values.softmax(-1)
-    shares[shares.cumsum(-1) - shares >= choice.top_p] = 0  # the likeliest always stays
-    return ids[torch.multinomial(shares, 1, generator=generator)]
+    ids, found = _likeliest(logits, choice)
+    return ids[torch.multinomial(found, 1, generator=generator)]
+
+
+@torch.no_grad()
+def shares(logits: Tensor, choice: Choice) -> Tensor:
+    """With which probability each token is chosen, `(..., vocab)`, for logits `(..., vocab)`."""
+    if choice.temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.zeros_like(logits).scatter(-1, best, 1.0)
+    ids, found = _likeliest(logits, choice)
+    whole = torch.zeros_like(logits, dtype=found.dtype).scatter(-1, ids, found)
+    return whole / whole.sum(-1, keepdim=True)
+
+
+def _likeliest(logits: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    """Token ids, the likeliest first, and their shares; 0 past the limits."""
+    top_k = min(choice.top_k or logits.shape[-1], logits.shape[-1])
+    values, ids = (logits.float() / choice.temperature).topk(top_k)
+    found = values.softmax(-1)
+    past = found.cumsum(-1) - found >= choice.top_p  # never the likeliest
+    return ids, found.masked_fill(past, 0)
