@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zafu.recipe import Recipe
     from zafu.signature import Signature
 
+FITTED = "fitted"  # in a published folder: tokenizer, statistics, recipe, signature
 Answers = Callable[..., np.ndarray]
 """Arrays `(batch, ...)` in the order in which the model takes them -> logits, float32."""
 
@@ -67,6 +68,9 @@ class Export(Family):
     """A form in which another runtime takes a finished model."""
 
     kind: str
+    last: ClassVar[bool] = False
+    """Whether all that it says of tokens is how likely each is behind the last one: logarithms,
+    `(batch, 1, vocab)`."""
     tolerance: float = Field(default=1e-4, gt=0)
     """Largest difference of a logit, as a share of the largest, that passes where numbers keep 32
     bits, > 0."""
