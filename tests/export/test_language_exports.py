@@ -18,7 +18,7 @@ from zafu.export.gate import export
 from zafu.export.gguf import Gguf
 from zafu.export.hub import Hub
 from zafu.export.onnx import Onnx
-from zafu.export.runtime import gguf
+from zafu.export.runtime import gguf_file
 from zafu.nets.decoder import Decoder, Shape
 from zafu.nets.sampling import Choice
 from zafu.recipe import Recipe
@@ -127,7 +127,7 @@ def test_rows_of_a_head_change_places_by_pairs() -> None:
     """Turning neighbours afterwards is turning halves before, up to the order of the dims."""
     weight = np.arange(2 * 6 * 3, dtype=np.float32).reshape(12, 3)
 
-    found = gguf.neighbours(weight, 6)
+    found = gguf_file.neighbours(weight, 6)
 
     assert (found[:6] == weight[[0, 3, 1, 4, 2, 5]]).all()
     assert (found[6:] == weight[[6, 9, 7, 10, 8, 11]]).all()
@@ -139,11 +139,11 @@ def test_what_llama_cpp_does_not_know_is_refused_by_name(run: Run) -> None:
     layer = module.model.layers[0]
     layer.mlp.up_proj = nn.Sequential(nn.Identity())
 
-    found = [str(fault) for fault in gguf.faults(source(run, module), "q8_0")]
+    found = [str(fault) for fault in gguf_file.faults(source(run, module), "q8_0")]
 
     assert any("layers.0.mlp.up_proj.0: expected a plain layer, found Identity" in f for f in found)
     assert any("layers.0.mlp.down_proj: expected rows of a multiple of 32" in f for f in found)
-    assert [str(f) for f in gguf.faults(source(run, nn.Linear(2, 2)), "f32")]
+    assert [str(f) for f in gguf_file.faults(source(run, nn.Linear(2, 2)), "f32")]
 
 
 def test_an_export_that_keeps_nothing_writes_no_text(run: Run, tmp_path: Path) -> None:

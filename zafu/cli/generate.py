@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from zafu.answer import continued
     from zafu.export.bundle import writer
     from zafu.nets.sampling import Choice
+    from zafu.nets.speculative import Drafted
 
     try:
         choice = Choice(
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(piece)
         sys.stdout.flush()
     print()
-    if arguments.draft is not None:
+    if isinstance(model, Drafted):
         print(f"{model.stayed} of {model.drafted} drafted tokens stayed", file=sys.stderr)
     return 0
 
@@ -80,4 +81,4 @@ def _drafted(run: Path, draft: Path) -> tuple[Drafted, Path]:
     decoders = [module for f in folders if isinstance(module := load_model(f)[0], Decoder)]
     if len(decoders) < len(folders):
         raise Refused(f"--draft: expected two decoders, found another model in {run} or {draft}")
-    return Drafted(*decoders), folders[0]
+    return Drafted(decoders[0], decoders[1]), folders[0]

@@ -28,9 +28,9 @@ class Gguf(Export):
 
     def refuses(self, source: Source) -> Iterable[Fault]:
         """It must be a decoder of plain layers, with a tokenizer of byte pairs."""
-        from zafu.export.runtime import gguf
+        from zafu.export.runtime import gguf_file
 
-        return gguf.faults(source, self.weights)
+        return gguf_file.faults(source, self.weights)
 
     def rounds(self, source: Source) -> bool:
         """All but f32."""
@@ -38,9 +38,9 @@ class Gguf(Export):
 
     def write(self, source: Source, part: Path) -> None:
         """The file."""
-        from zafu.export.runtime import gguf
+        from zafu.export.runtime import gguf_file
 
-        gguf.write(source, part, self.weights)
+        gguf_file.write(source, part, self.weights)
 
     def open(self, folder: Path, *, threads: int) -> Answers:
         """A server of llama.cpp in this process, asked for one token."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from zafu.nets.factored import FactoredLinear
 from zafu.nets.int4 import Int4Linear
-from zafu.nets.int8 import Int8Linear
+from zafu.nets.int8 import Int8Linear, Reads
 from zafu.nets.sparse import Sparse
 from zafu.nets.surgery import bias_of
 
@@ -71,9 +71,9 @@ def beside(layers: Sequence[nn.Module], order: Tensor | None) -> nn.Module | Non
         return None
     like = nn.Linear(cast(int, first.in_features), width, bias=False, device="meta")
     match first:
-        case Int8Linear(reads="float" | "dynamic"):
+        case Int8Linear() if first.reads != "static":
             same = all(cast(Int8Linear, layer).reads == first.reads for layer in layers)
-            made, names = Int8Linear(like, first.reads), ("weight", "scale")
+            made, names = Int8Linear(like, cast(Reads, first.reads)), ("weight", "scale")
         case Int4Linear():
             same = all(cast(Int4Linear, layer).group == first.group for layer in layers)
             made, names = Int4Linear(like, first.group), ("levels", "scale", "low")

@@ -9,7 +9,7 @@ import numpy as np
 
 from zafu.errors import Damaged, Mismatch
 from zafu.export.contract import Answers
-from zafu.export.runtime.gguf import DOCUMENT, FILE
+from zafu.export.runtime.gguf_file import DOCUMENT, FILE
 
 LETTER = "a"  # a token that every vocabulary of bytes has
 
@@ -33,18 +33,19 @@ class Llama:
 
         path = folder / FILE
         self.context, self._vocab, self._letter, self._end = _facts(path)
-        params = xllamacpp.CommonParams()
+        library: Any = xllamacpp  # its names are in compiled code
+        params = library.CommonParams()
         params.model.path = str(path)
         params.n_ctx, params.n_parallel = self.context + 1, 1
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.warmup, params.verbosity = False, -1
         params.cache_ram_mib = 0
         if not rounded:
-            whole = xllamacpp.ggml_type.GGML_TYPE_F32
+            whole = library.ggml_type.GGML_TYPE_F32
             params.cache_type_k = params.cache_type_v = whole
-            off = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            off = library.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
             params.flash_attn_type = off
-        self._server: Any = xllamacpp.Server(params)
+        self._server: Any = library.Server(params)
         self._tokens = list[int]()
 
     def read(self, tokens: np.ndarray) -> np.ndarray:

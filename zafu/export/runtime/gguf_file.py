@@ -122,7 +122,7 @@ def _tokenizer(writer: GGUFWriter, fitted: Path, size: int) -> None:
         tokens[index], kinds[index] = token, 3 if control else 4 if token in added else 1
     merges = [m if isinstance(m, str) else " ".join(m) for m in plain["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(CUTS[_pattern(fitted)])
+    writer.add_tokenizer_pre(CUTS[_pattern(fitted) or ""])
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
