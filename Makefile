@@ -8,8 +8,9 @@ BENCH_ENV := .venv-bench
 BENCH_READY := $(BENCH_ENV)/.ready
 TUNE_READY := $(BENCH_ENV)/.ready-tune
 COMPRESS_READY := $(BENCH_ENV)/.ready-compress
+DEPLOY_READY := $(BENCH_ENV)/.ready-deploy
 
-.PHONY: demo test check bench bench-parallel bench-tune bench-compress docs clean
+.PHONY: demo test check bench bench-parallel bench-tune bench-compress bench-deploy docs clean
 
 demo: $(DEMO_READY)  ## train a language model on Python's own sources, and look at its report
 	$(BIN)/zafu train zafu/recipes/python.yaml
@@ -42,6 +43,10 @@ bench-compress: $(COMPRESS_READY)  ## compressions beside their peers, on a deco
 	$(BENCH_ENV)/bin/python benchmarks/compress/language.py runs/text-*
 	$(BENCH_ENV)/bin/python benchmarks/compress/pictures.py
 
+bench-deploy: $(DEPLOY_READY)  ## one decoder in many runtimes
+	$(BENCH_ENV)/bin/zafu train benchmarks/deploy/decoder.yaml
+	$(BENCH_ENV)/bin/python benchmarks/deploy/language.py runs/decoder-*
+
 docs: $(READY)  ## write docs/recipe.md from the schema
 	$(BIN)/python docs/make_reference.py
 
@@ -72,6 +77,10 @@ $(TUNE_READY): benchmarks/tune/requirements.txt | $(BENCH_READY)
 
 $(COMPRESS_READY): benchmarks/compress/requirements.txt | $(BENCH_READY)
 	$(BENCH_ENV)/bin/pip install --quiet --editable ".[hub,image]" -r benchmarks/compress/requirements.txt
+	touch $@
+
+$(DEPLOY_READY): benchmarks/deploy/requirements.txt | $(BENCH_READY)
+	$(BENCH_ENV)/bin/pip install --quiet --editable ".[hub,onnx,gguf]" -r benchmarks/deploy/requirements.txt
 	touch $@
 
 clean:

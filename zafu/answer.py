@@ -15,7 +15,8 @@ from zafu.artifact import read_json
 from zafu.errors import Refused
 from zafu.evaluation import calibration
 from zafu.loop import key
-from zafu.nets.sampling import Choice, Windowed, sample
+from zafu.nets.sampling import Choice, Reader, Windowed, sample
+from zafu.nets.speculative import Drafted
 from zafu.recipe import Recipe
 from zafu.signature import Signature
 from zafu.tokenizers.encoder import load
@@ -25,7 +26,13 @@ EXAMPLES = 24  # rows or pictures in a report
 
 
 def continued(
-    module: nn.Module, transform: Path, prompt: str, *, length: int, choice: Choice, seed: int
+    model: nn.Module | Reader | Drafted,
+    transform: Path,
+    prompt: str,
+    *,
+    length: int,
+    choice: Choice,
+    seed: int,
 ) -> Iterator[str]:
     """The text that continues a prompt, piece by piece; the prompt itself is not repeated.
 
@@ -35,15 +42,18 @@ def continued(
     if not (transform / "tokenizer.json").is_file():
         raise Refused(f"{transform}: expected a language model, found no tokenizer.json")
     encoder = load(transform)
-    device = tensors.device_of(module)
+    device = tensors.device_of(model) if isinstance(model, nn.Module) else torch.device("cpu")
     start = [encoder.end, *encoder.encode([prompt])[0].tolist()]
     generator = torch.Generator(device).manual_seed(key(seed, len(start), 0))
     tokens = torch.tensor(start, device=device)
     found: list[int] = []
     said = ""
-    for token in sample(
-        cast(Windowed, module), tokens, length=length, choice=choice, generator=generator
-    ):
+    if isinstance(model, Drafted):
+        drawn = model.sample(tokens, length=length, choice=choice, generator=generator)
+    else:
+        own = cast("Windowed | Reader", model)
+        drawn = sample(own, tokens, length=length, choice=choice, generator=generator)
+    for token in drawn:
         if token == encoder.end:
             break
         found.append(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from zafu.export import card
 from zafu.export.gate import Exported
 from zafu.measure import Measurement
 from zafu.units import Bytes
@@ -26,6 +27,8 @@ def shown(exported: Exported) -> None:
     for row in found["scores"]:
         gap = Measurement.parse(row["difference"])
         print(f"{row['metric']}: {row['other']:.6g} in torch, {row['this']:.6g} here ({gap} more)")
+    for line in card.language(found):
+        print(line)
     for size, row in found["latency"].items():
         before, after = (Measurement.parse(row[name]) for name in ("torch", kind))
         print(f"{size:>3} at a time: {before} in torch, {after} here")

@@ -18,8 +18,11 @@ from zafu import answer, artifact
 from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.build import device_of, load_model
-from zafu.export.contract import Answers, Export, Speaker
-from zafu.export.gate import FILE, FITTED, arrays, stored
+from zafu.errors import Refused
+from zafu.export.contract import FITTED, Answers, Export, Speaker
+from zafu.export.gate import FILE, arrays, stored
+from zafu.export.written import Spoken
+from zafu.nets.sampling import Reader
 from zafu.recipe import Recipe
 from zafu.signature import Signature
 
@@ -80,6 +83,22 @@ def _exported(folder: Path, threads: int) -> Bundle:
         how.open(folder, threads=threads),
         how.speaker(folder, threads=threads),
     )
+
+
+def writer(folder: Path) -> tuple[nn.Module | Reader, Path]:
+    """What writes text, of a finished run, its model folder or an export; what is fitted with it.
+
+    Raises Refused for an export that keeps nothing of what it has read.
+    """
+    if not (folder / FILE).is_file():
+        model = artifact.model_folder(folder)
+        return load_model(model)[0], model
+    how = Export.parse(stored(folder)["export"])
+    speaker = how.speaker(folder, threads=torch.get_num_threads())
+    if speaker is None:
+        expected = "expected a run, or an export of a decoder as onnx or gguf"
+        raise Refused(f"{folder}: {expected}, found one as {how.kind}, which keeps no past")
+    return Spoken(speaker), folder / FITTED
 
 
 def predict(folder: Path, file: Path) -> list[dict[str, Any]]:

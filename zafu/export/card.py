@@ -44,7 +44,16 @@ def _parity(how: Export, found: dict[str, Any]) -> Iterator[str]:
     for row in found["scores"]:
         gap = Measurement.parse(row["difference"])
         yield f"{row['metric']}: {row['other']:.6g} before, {row['this']:.6g} here, {gap} more."
+    yield from language(found)
     yield f"{Bytes(found['bytes'])} in all."
+
+
+def language(found: dict[str, Any]) -> Iterator[str]:
+    """What was measured of a language model alone."""
+    if (nats := found.get("divergence")) is not None:
+        yield f"Likelihoods of tokens diverge from the model's by {nats:.2g} nats a token."
+    if (written := found.get("written")) is not None:
+        yield f"Of {written['tokens']} likeliest tokens that both write {written['equal']} agree."
 
 
 def _times(how: Export, found: dict[str, Any]) -> Iterator[str]:

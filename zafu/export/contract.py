@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zafu.recipe import Recipe
     from zafu.signature import Signature
 
+FITTED = "fitted"  # in a published folder: tokenizer, statistics, recipe, signature
 Answers = Callable[..., np.ndarray]
 """Arrays `(batch, ...)` in the order in which the model takes them -> logits, float32."""
 
@@ -75,6 +76,10 @@ class Export(Family):
     kind: str
     at_once: ClassVar[int | None] = None  # samples in one call of the runtime; None: any number
     integers: ClassVar[str] = "int64"  # as which type it reads tokens and categories
+
+    last: ClassVar[bool] = False
+    """Whether all that it says of tokens is how likely each is behind the last one: logarithms,
+    `(batch, 1, vocab)`."""
     tolerance: float = Field(default=1e-4, gt=0)
     """Largest difference of a logit, as a share of the largest, that passes where numbers keep 32
     bits, > 0."""

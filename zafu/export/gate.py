@@ -1,7 +1,8 @@
 """The gate of exports: written, opened in its own runtime, compared, measured; else not published.
 
 On the same held-out samples the logits must be those of the model within a tolerance where numbers
-keep 32 bits, else the metric must not be worse by more than a share of its value.
+keep 32 bits, else the metric must not be worse by more than a share of its value. What can write
+text with a cache must write the same tokens, up to a tie.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zafu import artifact
 from zafu.artifact import read_json, write_json
@@ -23,8 +25,8 @@ from zafu.batch import Batch
 from zafu.data.contract import Split
 from zafu.errors import Interrupted, Mismatch, MissingExtra, Refused
 from zafu.evaluation.against import compared
-from zafu.export import card, interface
-from zafu.export.contract import Answers, Export, Source
+from zafu.export import card, interface, written
+from zafu.export.contract import FITTED, Answers, Export, Source
 from zafu.export.source import taken
 from zafu.latency import BATCHES, filled, timed
 from zafu.loading.requests import in_order
@@ -33,8 +35,8 @@ from zafu.signals import Stop, stoppable
 from zafu.signature import Tokens
 
 FILE = "export.json"  # in a published folder: what it is and what was measured
-FITTED = "fitted"  # the folder in it that holds tokenizer, statistics, recipe, signature
 SAMPLES, WORDS = 256, 2**13  # most samples, and most tokens, that are compared
+WINDOWS, BEGINNINGS = 16, 8  # windows, and beginnings of each, where only the last token counts
 AT_ONCE = 32  # samples in one call
 
 
@@ -92,44 +94,74 @@ def measured(source: Source, how: Export, part: Path, split: Split, stop: Stop) 
     """
     threads = torch.get_num_threads()
     answers = how.open(part, threads=threads)
-    found = parity(source, answers, split)
+    found = parity(source, how, answers, split)
     _refuse(source, how, found)
+    if (speaker := how.speaker(part, threads=threads)) is not None:
+        found["written"] = written.compared(source, how, speaker)
     return {
         "export": how.dump(),
         "rounded": how.rounds(source),
         **found,
         "bytes": sum(f.stat().st_size for f in part.rglob("*") if f.is_file()),
-        "latency": latency(source, how.kind, answers, stop),
+        "latency": latency(source, how, answers, stop),
         "threads": threads,
     }
 
 
-def parity(source: Source, answers: Answers, split: Split) -> dict[str, Any]:
-    """The largest difference of a logit over the largest, and the metric of both, paired."""
-    recipe, task = source.recipe, source.recipe.task
-    gap, size, count = 0.0, 0.0, 0
+def parity(source: Source, how: Export, answers: Answers, split: Split) -> dict[str, Any]:
+    """The largest difference of a logit over the largest, and the metric of both, paired.
+
+    Of rounded language models also how far the probabilities of tokens are from the model's.
+    """
+    task = source.recipe.task
+    logarithms = how.rounds(source) and task.kind == "language-modeling"
+    gap, size, count, far = 0.0, 0.0, 0, list[float]()
     said: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for batch in judged(source, split):
+    for inputs, targets in asked(source, how, split):
         with torch.inference_mode():
-            expected = source.module(*batch.inputs).float()
-        found = torch.from_numpy(np.array(answers(*arrays(batch.inputs)), np.float32))
+            expected = source.module(*inputs).float()
+        if how.last:
+            expected = expected[:, -1:].log_softmax(-1)
+        found = torch.from_numpy(np.array(answers(*arrays(inputs)), np.float32))
         if found.shape != expected.shape:
             shapes = f"expected logits of {tuple(expected.shape)}, found {tuple(found.shape)}"
             raise Mismatch(f"export: {shapes}; nothing was published")
         gap = max(gap, float((found - expected).abs().nan_to_num(torch.inf).max()))
         size = max(size, float(expected.abs().max()))
-        count += len(batch.ids)
+        count += len(targets)
+        if logarithms:
+            far.append(divergence(found, expected))
         for rows, logits in zip(said, (found, expected), strict=True):
-            rows.append(task.answer(logits, batch.targets).numpy())
-    units = split.units(np.arange(count))
+            rows.append(task.answer(logits, targets).numpy())
+    metric = "loss" if how.last else source.recipe.metric
+    units = count if how.last else split.units(np.arange(count))
     own, other = (np.concatenate(rows) for rows in said)
-    scores = compared(task, [recipe.metric], own, other, units=units)
-    return {"samples": count, "difference": gap / max(size, 1e-30), "scores": scores}
+    scores = compared(task, [metric], own, other, units=units)
+    more = {"divergence": float(np.mean(far))} if logarithms else {}
+    return {"samples": count, "difference": gap / max(size, 1e-30), "scores": scores, **more}
 
 
-def judged(source: Source, split: Split) -> Iterator[Batch]:
+def divergence(found: Tensor, expected: Tensor) -> float:
+    """Kullback-Leibler divergence of `found` from `expected`, nats a token, of logits."""
+    ours, theirs = found.flatten(0, -2).log_softmax(-1), expected.flatten(0, -2).log_softmax(-1)
+    return float(functional.kl_div(ours, theirs, reduction="batchmean", log_target=True))
+
+
+def asked(source: Source, how: Export, split: Split) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Inputs and targets of held-out samples; where only the last token counts, of beginnings."""
+    most = WINDOWS if how.last else SAMPLES
+    for batch in judged(source, split, most):
+        if not how.last:
+            yield batch.inputs, batch.targets
+            continue
+        tokens, time = batch.inputs[0], batch.inputs[0].shape[1]
+        for length in sorted({-(-time * k // BEGINNINGS) for k in range(1, BEGINNINGS + 1)}):
+            yield (tokens[:, :length],), batch.targets[:, length - 1 : length]
+
+
+def judged(source: Source, split: Split, most: int = SAMPLES) -> Iterator[Batch]:
     """The held-out samples that are compared."""
-    inputs, total = source.signature.inputs, min(len(split), SAMPLES)
+    inputs, total = source.signature.inputs, min(len(split), most)
     at_once = AT_ONCE
     if isinstance(inputs, Tokens):
         total = min(total, max(2, WORDS // inputs.context))
@@ -138,14 +170,14 @@ def judged(source: Source, split: Split) -> Iterator[Batch]:
         yield split.batch(request.ids)
 
 
-def latency(source: Source, kind: str, answers: Answers, stop: Stop) -> dict[str, Any]:
+def latency(source: Source, how: Export, answers: Answers, stop: Stop) -> dict[str, Any]:
     """Milliseconds of an answer by the model in torch and by the runtime, timed in turn."""
     found: dict[str, Any] = {}
-    for size in BATCHES:
+    for size in BATCHES[:1] if how.last else BATCHES:
         inputs = filled(source.inputs, size)
         calls = {
             "torch": partial(source.module, *inputs),
-            kind: partial(answers, *arrays(inputs)),
+            how.kind: partial(answers, *arrays(inputs)),
         }
         found[str(size)] = {name: t.dump() for name, t in timed(calls, stop).items()}
     return found
@@ -166,7 +198,8 @@ def _refuse(source: Source, how: Export, found: dict[str, Any]) -> None:
         return
     for row in found["scores"]:
         before, after = row["other"], row["this"]
-        worse = before - after if source.recipe.higher_is_better else after - before
+        higher = source.recipe.task.higher_is_better(row["metric"])
+        worse = before - after if higher else after - before
         if not worse <= how.within * abs(before):
             text = f"expected {row['metric']} within {how.within:.1%} of {before:.4g}"
             raise Mismatch(f"export: {text}, found {after:.4g}; nothing was published")

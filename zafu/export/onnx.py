@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Literal, final
 
-from zafu.export.contract import Answers, Export, Source, names_of
+from zafu.export.contract import Answers, Export, Source, Speaker, names_of
 
 
 @final
@@ -34,6 +34,12 @@ class Onnx(Export):
         from zafu.export.runtime import onnx
 
         return onnx.opened(folder, threads)
+
+    def speaker(self, folder: Path, *, threads: int) -> Speaker | None:
+        """The session with what was read before, where the model is a decoder."""
+        from zafu.export.runtime import onnx
+
+        return onnx.speaker(folder, threads)
 
     def usage(self, source: Source) -> Iterable[str]:
         """As ONNX Runtime has it."""

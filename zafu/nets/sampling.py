@@ -1,20 +1,21 @@
 """Continuing a text: one token after another, drawn from a model's next-token distribution.
 
 Top-k: Fan et al., 2018 (arXiv:1805.04833). Top-p (nucleus): Holtzman et al., 2019
-(arXiv:1904.09751). When the window is full, its older half is dropped, so that a cache is filled
-again only every half window; a model without a cache sees the very same windows.
+(arXiv:1904.09751). When the window is full, its older half is dropped, so that what is kept of it
+is made again only every half window; a model that keeps nothing sees the very same windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from zafu.nets.decoder import Decoder, Past
+from zafu.nets.decoder import Decoder
+from zafu.nets.decoding import Decoding, Slot
 
 
 class Windowed(Protocol):
@@ -28,6 +29,54 @@ class Windowed(Protocol):
     def __call__(self, tokens: Tensor) -> Tensor:
         """Logits `(batch, time, vocab)` for tokens `(batch, time)`."""
         ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A model that keeps what it has read of one text."""
+
+    @property
+    def context(self) -> int:
+        """Most tokens that it can have read."""
+        ...
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Logits `(vocab,)` of the token behind these `(time,)`, which follow those of before."""
+        ...
+
+    def forget(self) -> None:
+        """What follows begins anew."""
+        ...
+
+
+@final
+class Anew:
+    """A model that keeps nothing: it computes its window again for each token."""
+
+    def __init__(self, module: Windowed) -> None:
+        self._module, self._seen = module, list[Tensor]()
+
+    @property
+    def context(self) -> int:
+        """Of the model."""
+        return self._module.context
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor) -> Tensor:
+        """As `Reader` says."""
+        self._seen.append(tokens)
+        return self._module(torch.cat(self._seen)[None])[0, -1]
+
+    def forget(self) -> None:
+        """As `Reader` says."""
+        self._seen.clear()
+
+
+def reader(model: Windowed | Reader) -> Reader:
+    """The model, with what it needs to write one text."""
+    if isinstance(model, Reader):
+        return model
+    return Slot(Decoding(model), 0) if isinstance(model, Decoder) else Anew(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +98,7 @@ class Choice:
 
 
 def sample(
-    module: Windowed,
+    model: Windowed | Reader,
     prompt: Tensor,
     *,
     length: int,
@@ -58,19 +107,20 @@ def sample(
 ) -> Iterator[int]:
     """`length` token ids that continue the prompt `(time,)`, at least one token long.
 
-    Call `module.eval()` first: dropout is left as it stands. A `Decoder` keeps keys and values
-    between tokens; any other module computes its window anew for each.
+    A `Decoder` writes with the weights that it has now, without dropout (`zafu.nets.decoding`);
+    call `eval()` of any other module first.
     """
     if prompt.dim() != 1 or not len(prompt):
         raise ValueError(f"prompt: expected at least one token, found shape {list(prompt.shape)}")
-    tokens, start = prompt, 0
-    cache: list[Past] | None = None
+    own, tokens, start, read = reader(model), prompt, 0, 0
+    own.forget()
     for _ in range(length):
-        moved = window_start(len(tokens), module.context)
-        if isinstance(module, Decoder) and (cache is None or moved != start):
-            cache = module.new_cache()
-        start = moved
-        chosen = choose(_last(module, tokens[start:], cache), choice, generator)
+        moved = window_start(len(tokens), own.context)
+        if moved != start:
+            own.forget()
+            start = read = moved
+        chosen = choose(own.read(tokens[read:]), choice, generator)
+        read = len(tokens)
         tokens = torch.cat([tokens, chosen])
         yield int(chosen)
 
@@ -105,16 +155,25 @@ def choose(logits: Tensor, choice: Choice, generator: torch.Generator | None = N
     """One token id `(1,)` for the logits `(vocab,)`."""
     if choice.temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    top_k = min(choice.top_k or len(logits), len(logits))
-    values, ids = (logits.float() / choice.temperature).topk(top_k)  # likeliest first
-    shares = values.softmax(-1)
-    shares[shares.cumsum(-1) - shares >= choice.top_p] = 0  # the likeliest always stays
-    return ids[torch.multinomial(shares, 1, generator=generator)]
+    ids, found = _likeliest(logits, choice)
+    return ids[torch.multinomial(found, 1, generator=generator)]
 
 
 @torch.no_grad()
-def _last(module: Windowed, window: Tensor, cache: list[Past] | None) -> Tensor:
-    """Logits `(vocab,)` of the token after the window; only what the cache lacks is computed."""
-    if cache is None or not isinstance(module, Decoder):
-        return module(window[None])[0, -1]
-    return module(window[None, cache[0].length :], cache)[0, -1]
+def shares(logits: Tensor, choice: Choice) -> Tensor:
+    """With which probability each token is chosen, `(..., vocab)`, for logits `(..., vocab)`."""
+    if choice.temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.zeros_like(logits).scatter(-1, best, 1.0)
+    ids, found = _likeliest(logits, choice)
+    whole = torch.zeros_like(logits, dtype=found.dtype).scatter(-1, ids, found)
+    return whole / whole.sum(-1, keepdim=True)
+
+
+def _likeliest(logits: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+    """Token ids, the likeliest first, and their shares; 0 past the limits."""
+    top_k = min(choice.top_k or logits.shape[-1], logits.shape[-1])
+    values, ids = (logits.float() / choice.temperature).topk(top_k)
+    found = values.softmax(-1)
+    past = found.cumsum(-1) - found >= choice.top_p  # never the likeliest
+    return ids, found.masked_fill(past, 0)

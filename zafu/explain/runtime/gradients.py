@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from zafu.explain.runtime.features import Columns, place_of
 from zafu.explain.runtime.subject import Inputs, Subject
 from zafu.nets.ensemble import Ensemble
+from zafu.nets.fp8 import Fp8
 from zafu.nets.int4 import Int4Linear
-from zafu.nets.int8 import Int8, Int8Embedding
+from zafu.nets.int8 import Int8
 
 
 class Points(NamedTuple):
@@ -50,7 +51,7 @@ class Points(NamedTuple):
 def undifferentiable(module: nn.Module) -> str:
     """Why gradients by inputs do not exist; "" where they do."""
     for name, layer in module.named_modules():
-        if isinstance(layer, (Int8, Int8Embedding, Int4Linear)):
+        if isinstance(layer, (Int8, Int4Linear, Fp8)):
             return f"{name} computes with rounded numbers, which have no gradient"
         if isinstance(layer, Ensemble) and layer.join == "hard":
             return "votes by majority have no gradient"

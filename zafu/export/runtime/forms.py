@@ -16,11 +16,13 @@ from torch.nn.utils.parametrize import register_parametrization
 from zafu.export.contract import Source
 from zafu.nets.adapters import Adapted
 from zafu.nets.fake import Fake, straight
+from zafu.nets.fp8 import Fp8Conv, Fp8Linear
 from zafu.nets.half import Enter
 from zafu.nets.int4 import Int4Linear
 from zafu.nets.int8 import Int8Conv, Int8Linear
 from zafu.nets.sparse import Sparse
 from zafu.nets.surgery import bias_of
+from zafu.nets.table import Table
 
 Form = Callable[[Any], nn.Module]
 
@@ -96,6 +98,11 @@ def conv(weight: Tensor, bias: Tensor | None, how: Mapping[str, Any]) -> nn.Conv
     return _filled(made, weight, bias)
 
 
+def embedding(weight: Tensor) -> nn.Embedding:
+    """A table of these vectors `(rows, dims)`."""
+    return _filled(nn.Embedding(*weight.shape, device="meta"), weight, None)
+
+
 def _filled(layer: Any, weight: Tensor, bias: Tensor | None) -> Any:
     layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
     if bias is not None:
@@ -122,4 +129,7 @@ WIDE: dict[type[nn.Module], Form] = {
     Int8Linear: lambda layer: linear(layer.widened(), layer.bias),
     Int8Conv: lambda layer: conv(layer.widened(), layer.bias, layer.how),
     Int4Linear: lambda layer: linear(layer.widened(), layer.bias),
+    Fp8Linear: lambda layer: linear(layer.widened(), layer.bias),
+    Fp8Conv: lambda layer: conv(layer.widened(), layer.bias, layer.how),
+    Table: lambda layer: embedding(layer.rows.widened()),
 }

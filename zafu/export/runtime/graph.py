@@ -15,12 +15,12 @@ from zafu.signature import Tokens
 
 def of_any(source: Source, module: nn.Module) -> ExportedProgram:
     """A graph for any number of samples, and for windows of any length."""
-    return _captured(module, _first(source, 2), dimensions(source))
+    return captured(module, first(source, 2), dimensions(source))
 
 
 def of_one(source: Source, module: nn.Module) -> ExportedProgram:
     """A graph for one sample, and for whole windows."""
-    return _captured(module, _first(source, 1), None)
+    return captured(module, first(source, 1), None)
 
 
 def dimensions(source: Source) -> tuple[dict[int, Any], ...]:
@@ -31,12 +31,13 @@ def dimensions(source: Source) -> tuple[dict[int, Any], ...]:
     return tuple(dims for _ in names_of(source))
 
 
-def _first(source: Source, count: int) -> tuple[Tensor, ...]:
+def first(source: Source, count: int) -> tuple[Tensor, ...]:
     """Copies of some samples: a slice would be written with all that it was cut from."""
     return tuple(x[:count].clone() for x in source.inputs)
 
 
-def _captured(module: nn.Module, given: tuple[Tensor, ...], dims: Any) -> ExportedProgram:
+def captured(module: nn.Module, given: tuple[Any, ...], dims: Any) -> ExportedProgram:
+    """The graph of what a module does with these inputs, of which some dims may have any size."""
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         return torch.export.export(module, given, dynamic_shapes=dims, strict=False)

@@ -13,8 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.ops import symbolic
 
+from zafu.export.contract import Source
+from zafu.export.runtime.forms import WIDE
+from zafu.nets.fp8 import Fp8, Fp8Conv, Fp8Linear
 from zafu.nets.int4 import Int4Linear
 from zafu.nets.int8 import LEAST, Int8Conv, Int8Linear
+from zafu.nets.table import Table
 
 
 class Linear8(nn.Module):
@@ -45,6 +49,11 @@ class Linear8(nn.Module):
         )
         return added.float() * (size * self.scale) + self.bias
 
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Its rows as floats, `(...)` to `(..., inputs)`."""
+        found = self.weight.index_select(1, ids.flatten()).t().float()
+        return found.view(*ids.shape, -1) * self.scale[ids].unsqueeze(-1)
+
 
 class Widening8(nn.Module):
     """An 8-bit layer that reads floats: its weights are widened as they are used."""
@@ -67,6 +76,10 @@ class Widening8(nn.Module):
         if self.how is None:
             return functional.linear(x, weight, self.bias)
         return functional.conv2d(x, weight, self.bias, **self.how)
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Its rows as floats, `(...)` to `(..., inputs)`."""
+        return self.weight[ids].float() * self.scale[ids]
 
 
 class Conv8(nn.Module):
@@ -163,4 +176,26 @@ def _conv(layer: Int8Conv) -> nn.Module:
     return Widening8(layer) if layer.reads == "float" else Conv8(layer)
 
 
-FORMS = {Int8Linear: _linear, Int8Conv: _conv, Int4Linear: Linear4}
+def _table(layer: Table) -> nn.Module:
+    rows = layer.rows
+    if isinstance(rows, Int8Linear):
+        return Table(_linear(rows))  # pyright: ignore[reportArgumentType]
+    return WIDE[Table](layer)
+
+
+FORMS = {
+    Int8Linear: _linear,
+    Int8Conv: _conv,
+    Int4Linear: Linear4,
+    Table: _table,
+    Fp8Linear: WIDE[Fp8Linear],
+    Fp8Conv: WIDE[Fp8Conv],
+}
+
+
+def tell(source: Source) -> None:
+    """Say so where 8-bit floats become wide in the file."""
+    for name, layer in source.module.named_modules():
+        if isinstance(layer, Fp8):
+            source.say(f"ONNX Runtime has no 8-bit floats ({name} …): they are widened to 32")
+            return

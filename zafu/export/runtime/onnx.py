@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from zafu.export.contract import NAMES, Answers, Source, names_of
+from zafu.artifact import read_json
+from zafu.export.contract import FITTED, NAMES, Answers, Source, Speaker, names_of
 from zafu.export.runtime import forms, graph, integers
+from zafu.export.runtime import onnx_cache as cache
+from zafu.nets.decoder import Decoder
 
 FILE = "model.onnx"
 OPSET = 20
@@ -21,15 +24,22 @@ def write(source: Source, part: Path) -> None:
     """Fill a folder with the graph; batches, and windows of tokens, may have any size."""
     from onnxscript.optimizer import optimize_ir
 
-    module = forms.plain(source.module, integers.FORMS)
+    module, names, outputs = forms.plain(source.module, integers.FORMS), names_of(source), ()
+    integers.tell(source)
     forms.kept_narrow(module)
+    if isinstance(module, Decoder):
+        names = (*names, *cache.names(module, "past"))
+        outputs = cache.names(module, "present")
+        taken = cache.graph_of(source, module)
+    else:
+        taken = graph.of_any(source, module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(
-            graph.of_any(source, module),
+            taken,
             dynamo=True,
-            input_names=list(names_of(source)),
-            output_names=["logits"],
+            input_names=list(names),
+            output_names=["logits", *outputs],
             opset_version=OPSET,
             optimize=False,
             verbose=False,
@@ -50,23 +60,36 @@ def _folds(node: Any) -> bool | None:
 
 
 def opened(folder: Path, threads: int) -> Answers:
+    """What a session with so many threads answers."""
+    session = started(folder, threads)
+    names = [name for one in session.get_inputs() if not (name := one.name).startswith("past.")]
+    order = places(names)
+
+    def answers(*inputs: np.ndarray) -> np.ndarray:
+        given = {name: inputs[place] for name, place in zip(names, order, strict=True)}
+        past = cache.nothing(session, len(inputs[0]))
+        return np.asarray(session.run(["logits"], given | past)[0])
+
+    return answers
+
+
+def speaker(folder: Path, threads: int) -> Speaker | None:
+    """The same as one that writes text, where the graph takes a past."""
+    session = started(folder, threads)
+    if not cache.nothing(session, 1):
+        return None
+    signature = read_json(folder / FITTED / "signature.json")
+    return cache.Teller(session, signature["inputs"]["context"])
+
+
+def started(folder: Path, threads: int) -> Any:
     """A session with so many threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        folder / FILE, options, providers=["CPUExecutionProvider"]
-    )
-    names = [one.name for one in session.get_inputs()]
-    order = places(names)
-
-    def answers(*inputs: np.ndarray) -> np.ndarray:
-        given = {name: inputs[place] for name, place in zip(names, order, strict=True)}
-        return np.asarray(session.run(None, given)[0])
-
-    return answers
+    return onnxruntime.InferenceSession(folder / FILE, options, providers=["CPUExecutionProvider"])
 
 
 def places(names: Sequence[str]) -> list[int]:
