@@ -85,7 +85,7 @@ def test_a_text_is_written_as_it_comes_and_can_be_stopped(browser: Browser, writ
     browser.run("document.getElementById('prompt').value = 'def run(self'")
 
     browser.run("document.querySelector('#ask button').click()")
-    browser.until("(document.querySelector('.took') || {}).textContent.includes('tokens,')")
+    browser.until("document.querySelector('.took')?.textContent.includes('tokens,')")
     whole = browser.run("document.querySelector('.fresh').textContent")
     browser.run("document.querySelector('#ask button').click()")
     browser.run("document.querySelector('#ask .quiet').click()")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
 from threading import Timer
@@ -23,7 +24,7 @@ from zafu.serve.metrics import Metrics
 from zafu.serve.openai import Chat, Completion
 from zafu.serve.refusal import Rejected
 from zafu.serve.samples import Samples
-from zafu.serve.speaking import Speaking
+from zafu.serve.speaking import Speaking, short
 from zafu.serve.texts import Texts
 from zafu.spec import Spec
 from zafu.tokenizers import encoder
@@ -101,7 +102,8 @@ def _add_texts(
     """The routes of a language model."""
     words = encoder.load(bundle.fitted)
     voice = voices.of(bundle, options.slots)
-    speaking = Speaking(voice, words.end, metrics, waiting=4 * voice.slots)
+    thread = None if short(voice) else ThreadPoolExecutor(1, "model")
+    speaking = Speaking(voice, words.end, metrics, waiting=4 * voice.slots, thread=thread)
     texts = Texts(name, words, speaking, options.limits, metrics)
     app.get("/v1/models")(texts.models)
     app.post("/v1/completions", openapi_extra=_taking(Completion))(texts.completions)

@@ -23,6 +23,7 @@ from zafu.serve.refusal import Rejected
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]  # samples -> an answer for each
 DEEP = 8  # batches that may wait when no request had to be refused
+TURNS, MEASURING, LONGEST = 20, 2.0, 0.25  # of measuring sizes: how often, and seconds
 INTERVAL = 0.1  # seconds after which the bound is looked at again
 
 
@@ -137,18 +138,24 @@ def _fail(part: Part, error: BaseException) -> None:
         part.answers.set_exception(error)
 
 
-def best_size(seconds: Callable[[int], float], most: int, *, longest: float = 0.25) -> int:
+def best_size(seconds: Callable[[int], float], most: int) -> int:
     """The smallest batch, a power of two up to `most`, that answers 90 % as many as any does.
 
-    `seconds` measures a batch of a size; larger ones than take `longest` seconds are not tried.
+    `seconds` measures a batch of a size, which is tried in turns: the least of its times counts,
+    as what else the machine does can only add to it. What takes LONGEST seconds ends the sizes.
     """
-    speeds: dict[int, float] = {}
-    size = 1
-    while size <= most:
-        took = seconds(size)
-        speeds[size] = size / took
-        if took > longest:
+    least: dict[int, float] = {}
+    begun = perf_counter()
+    for turn in range(TURNS):
+        size = 1
+        while size <= most and (turn == 0 or size in least):
+            took = seconds(size)
+            least[size] = min(took, least.get(size, took))
+            if took > LONGEST:
+                most = min(most, size)
+            size *= 2
+        if perf_counter() - begun > MEASURING:
             break
-        size *= 2
+    speeds = {size: size / took for size, took in least.items()}
     best = max(speeds.values())
-    return next(size for size, speed in speeds.items() if speed >= 0.9 * best)
+    return next(size for size, speed in sorted(speeds.items()) if speed >= 0.9 * best)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import resource
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from zafu.signals import stoppable
 
 LAME = 0.5  # seconds in which connections are still taken, each for one more answer
 BACKLOG = 2048
+SWITCH = 0.0005  # seconds after which a thread lets go of Python's lock: a model's pass takes it
+# for each of its operations, and behind the event loop waits as long as that holds it (0.005 in
+# Python: less than half of the answers)
 TICK = 0.05  # seconds between two looks for a signal
 
 
@@ -101,6 +105,7 @@ def run(app: ASGIApp, where: socket.socket, limits: Limits, *, drain: Callable[[
     the process at once.
     """
     _room_for(limits.connections)
+    sys.setswitchinterval(SWITCH)
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its traces quote what came
     server = uvicorn.Server(
         uvicorn.Config(

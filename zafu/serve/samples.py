@@ -108,13 +108,11 @@ def batcher(bundle: Bundle, intake: Intake, metrics: Metrics, *, most: int | Non
 
 
 def seconds(bundle: Bundle, size: int) -> float:
-    """The least time of three passes of so many samples of noise, after one to warm up."""
-    inputs, found = noise(bundle.signature, size), list[float]()
-    for _ in range(4):
-        begun = perf_counter()
-        bundle.answers(*inputs)
-        found.append(perf_counter() - begun)
-    return min(found[1:])
+    """The time of a pass of so many samples of noise."""
+    inputs = noise(bundle.signature, size)
+    begun = perf_counter()
+    bundle.answers(*inputs)
+    return perf_counter() - begun
 
 
 def noise(signature: Signature, size: int) -> tuple[np.ndarray, ...]:

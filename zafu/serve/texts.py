@@ -28,7 +28,7 @@ from zafu.serve.speaking import Speaking, Text
 from zafu.serve.wording import Wording
 from zafu.tokenizers.contract import Encoder
 
-READERS = 2  # threads that make tokens of prompts
+READERS, UNREAD = 2, 256  # threads that make tokens of prompts, and prompts before them at most
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Texts:
         context = self._speaking.voices.context
         if len(prompt.encode()) > context * self._longest:
             raise Rejected(400, f"prompt: expected fewer than {context - 1} tokens, found more")
-        if self._reading >= READERS * 4:
+        if self._reading >= UNREAD:
             raise Rejected(503, "the server is full: come again", retry_after=1)
         self._reading += 1
         loop = asyncio.get_running_loop()
