@@ -6,6 +6,7 @@ from zafu.compress.contract import Compression
 from zafu.data.contract import Data
 from zafu.edits.contract import Edit
 from zafu.evaluation.contract import Baseline
+from zafu.explain.contract import Explanation
 from zafu.export.contract import Export
 from zafu.features.contract import Feature, PictureFeature
 from zafu.loading.contract import Loader
@@ -36,6 +37,7 @@ FAMILIES: dict[str, type[Family]] = {
     "compressions": Compression,
     "edits": Edit,
     "exports": Export,
+    "explanations": Explanation,
     "optimizers": Optimizer,
     "learning-rates": LearningRate,
     "schedules": Schedule,
