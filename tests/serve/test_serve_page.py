@@ -94,3 +94,16 @@ def test_a_text_is_written_as_it_comes_and_can_be_stopped(browser: Browser, writ
     assert len(whole) > 20
     assert browser.run("document.querySelector('.prompt').textContent") == "def run(self"
     assert alone(browser, writer)
+
+
+def test_an_answer_is_explained_on_the_page(browser: Browser, rows: Server) -> None:
+    browser.go(f"http://127.0.0.1:{rows.port}/")
+    browser.run("document.querySelector('#ask .quiet').click()")
+    browser.run("document.querySelector('#ask button').click()")
+    browser.until("document.querySelector('.why button')")
+
+    browser.run("document.querySelector('.why button').click()")
+    browser.until("document.querySelectorAll('.why dt').length === 4")
+
+    assert "=" in browser.run("document.querySelector('.why dt').innerText")
+    assert alone(browser, rows)

@@ -151,3 +151,17 @@ def test_the_model_is_described(rows: Server, guarded: Server) -> None:
     assert all(column["number"] and column["usual"] > 0 for column in about["columns"])
     assert guarded.ask("/about").plain()["labels"] == list("0123456789")
     assert json.loads(rows.ask("/openapi.json").body)["paths"].keys() >= {"/predict", "/metrics"}
+
+
+def test_an_answer_is_explained(rows: Server, guarded: Server) -> None:
+    """The likeliest answer to one sample; two are refused."""
+    row = rows.ask("/explain", {"rows": [FLOWER]}).plain()
+    shown = guarded.ask("/explain", picture(3), PICTURE).plain()
+
+    assert {column["name"] for column in row["columns"]} == set(FLOWER)
+    assert np.array(shown["values"]).shape == (8, 8)
+    assert (
+        shown["output"]
+        == guarded.ask("/predict", picture(3), PICTURE).plain()["predictions"][0]["predicted"]
+    )
+    assert rows.ask("/explain", {"rows": [FLOWER, FLOWER]}).status == 422

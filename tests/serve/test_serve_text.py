@@ -167,3 +167,11 @@ def test_the_model_is_listed(writer: Server, text: Run) -> None:
 
     assert [model["id"] for model in found["data"]] == [text.folder.name]
     assert completed(writer, "a", model=text.folder.name)["model"] == text.folder.name
+
+
+def test_a_next_token_is_explained(writer: Server) -> None:
+    found = writer.ask("/explain", {"prompt": "def run(self"}).plain()
+
+    assert "".join(token["text"] for token in found["tokens"]) == "def run(self"
+    assert writer.ask("/explain", {"prompt": ""}).status == 422
+    assert writer.ask("/explain", {"prompt": "a b " * 400}).status == 400

@@ -37,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise Refused(f"--{name}: expected a number >= {least}, found {value}")
+    if arguments.port > 65535:
+        raise Refused(f"--port: expected a number up to 65535, found {arguments.port}")
     if arguments.engine == "vllm":
         return _by_vllm(arguments)
     if arguments.vllm:

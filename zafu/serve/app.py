@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 from zafu.errors import ZafuError
 from zafu.export.bundle import Bundle
 from zafu.serve import refusal, samples, voices
+from zafu.serve.explaining import Explaining
 from zafu.serve.guard import Guard, reject
 from zafu.serve.limits import Limits
 from zafu.serve.metrics import Metrics
-from zafu.serve.openai import Chat, Completion
+from zafu.serve.openai import Chat, Completion, Prompt
 from zafu.serve.refusal import Rejected
 from zafu.serve.samples import Samples
 from zafu.serve.speaking import Speaking, short
@@ -104,8 +105,9 @@ def _add_texts(
     voice = voices.of(bundle, options.slots)
     thread = None if short(voice) else ThreadPoolExecutor(1, "model")
     speaking = Speaking(voice, words.end, metrics, waiting=4 * voice.slots, thread=thread)
-    texts = Texts(name, words, speaking, options.limits, metrics)
+    texts = Texts(name, words, speaking, Explaining(bundle), options.limits)
     app.get("/v1/models")(texts.models)
+    app.post("/explain", openapi_extra=_taking(Prompt))(texts.explain)
     app.post("/v1/completions", openapi_extra=_taking(Completion))(texts.completions)
     app.post("/v1/chat/completions", openapi_extra=_taking(Chat))(texts.chat)
     last = Timer(max(0.0, options.limits.drain_seconds - SPARE), speaking.finish)
@@ -118,7 +120,9 @@ def _add_samples(app: FastAPI, bundle: Bundle, _: str, options: Options, metrics
     """The route of a model that answers rows or pictures."""
     intake = bundle.recipe.data.intake(bundle.fitted)
     batcher = samples.batcher(bundle, intake, metrics, most=options.batch)
-    app.post("/predict")(Samples(bundle, intake, batcher, options.limits).predict)
+    routes = Samples(intake, batcher, Explaining(bundle), options.limits)
+    app.post("/predict")(routes.predict)
+    app.post("/explain")(routes.explain)
     columns = [column._asdict() for column in intake.columns]
     about = {"takes": intake.takes, "columns": columns, "labels": bundle.signature.labels}
     return about, f"batches of up to {batcher.most} samples", lambda: None

@@ -61,6 +61,12 @@ class Completion(Asked):
     suffix: None = None
 
 
+class Prompt(Spec):
+    """A text whose next token is explained (no part of that interface)."""
+
+    prompt: str
+
+
 class Message(Spec):
     """What somebody said."""
 

@@ -19,6 +19,7 @@ from zafu.export.bundle import Bundle
 from zafu.serve import body
 from zafu.serve.batching import Batcher, best_size
 from zafu.serve.client import unless_gone
+from zafu.serve.explaining import Explaining
 from zafu.serve.limits import Limits
 from zafu.serve.metrics import Metrics
 from zafu.serve.refusal import Rejected
@@ -33,18 +34,33 @@ DECODERS = 2  # threads that decode pictures
 class Samples:
     """The routes of a model that answers rows or pictures."""
 
-    def __init__(self, bundle: Bundle, intake: Intake, batcher: Batcher, limits: Limits) -> None:
-        self._bundle, self._intake, self._batcher = bundle, intake, batcher
+    def __init__(
+        self, intake: Intake, batcher: Batcher, explaining: Explaining, limits: Limits
+    ) -> None:
+        self._intake, self._batcher, self._explaining = intake, batcher, explaining
         self._limits = limits
         self._decoders = ThreadPoolExecutor(DECODERS, "pictures")
 
     async def predict(self, request: Request) -> Response:
         """What the model answers for each sample of a request, in order."""
         self._batcher.admit()
-        read = self._rows if self._intake.takes == "rows" else self._pictures
-        items = await read(request)
+        items = await self._read(request)
         found = await unless_gone(request.receive, self._batcher.ask(items))
         return JSONResponse({"predictions": found})
+
+    async def explain(self, request: Request) -> Response:
+        """What speaks for the answer to one sample."""
+        self._explaining.admit()
+        items = await self._read(request)
+        if len(items) > 1:
+            raise Rejected(422, f"body: expected one sample to explain, found {len(items)}")
+        inputs = self._intake.batch(items).inputs
+        found = await unless_gone(request.receive, self._explaining.of(inputs))
+        return JSONResponse(found)
+
+    async def _read(self, request: Request) -> list[Any]:
+        read = self._rows if self._intake.takes == "rows" else self._pictures
+        return await read(request)
 
     async def _rows(self, request: Request) -> list[Any]:
         """The rows of a body `{"rows": [{COLUMN: VALUE, …}, …]}`."""

@@ -8,6 +8,7 @@ prompt is read between two steps, which bounds how long it holds the others up.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -44,6 +45,7 @@ class Text:
     choice: Choice
     generator: torch.Generator
     heard: asyncio.Queue[Said] = field(default_factory=asyncio.Queue)
+    until: float = math.inf  # when it ends, by the clock of perf_counter
     given_up: bool = False  # set by whoever listens
     count: int = 0  # tokens that were written
     last: int = 0
@@ -96,6 +98,7 @@ class Speaking:
         if self._runner is None:
             self._runner = asyncio.ensure_future(self._run())
         self._waiting.append(text)
+        self._metrics.add("prompt_tokens_total", len(text.prompt))
         self._some.set()
 
     def finish(self) -> None:
@@ -131,8 +134,11 @@ class Speaking:
         return told
 
     def _end_some(self, told: Told) -> None:
-        for slot in [s for s, text in self._active.items() if text.given_up or self._ending]:
-            told.said.append((self._active.pop(slot), Said(reason="length")))
+        now = perf_counter()
+        for slot, text in list(self._active.items()):
+            if text.given_up or self._ending or now > text.until:
+                del self._active[slot]
+                told.said.append((text, Said(reason="length")))
 
     def _read(self, told: Told) -> None:
         free = next((s for s in range(self.voices.slots) if s not in self._active), None)

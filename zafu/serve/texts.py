@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Literal, final
 
 import torch
@@ -20,9 +21,9 @@ from zafu.nets.sampling import Choice
 from zafu.serve import body, openai
 from zafu.serve.client import unless_gone
 from zafu.serve.events import Events
+from zafu.serve.explaining import Explaining
 from zafu.serve.limits import Limits
-from zafu.serve.metrics import Metrics
-from zafu.serve.openai import Asked, Chat, Completion
+from zafu.serve.openai import Asked, Chat, Completion, Prompt
 from zafu.serve.refusal import Rejected
 from zafu.serve.speaking import Speaking, Text
 from zafu.serve.wording import Wording
@@ -66,10 +67,15 @@ class Texts:
     """The routes of a language model."""
 
     def __init__(
-        self, name: str, encoder: Encoder, speaking: Speaking, limits: Limits, metrics: Metrics
+        self,
+        name: str,
+        encoder: Encoder,
+        speaking: Speaking,
+        explaining: Explaining,
+        limits: Limits,
     ) -> None:
         self._name, self._encoder, self._speaking = name, encoder, speaking
-        self._limits, self._metrics = limits, metrics
+        self._explaining, self._limits = explaining, limits
         self._longest = int(encoder.byte_lengths().max())  # bytes of a token
         self._readers = ThreadPoolExecutor(READERS, "tokens")
         self._reading = 0
@@ -94,6 +100,16 @@ class Texts:
         stops = (*asked.stops(), *openai.TURN)
         return await self._answer(request, asked, text, stops, Form("chat.completion", self._name))
 
+    async def explain(self, request: Request) -> Response:
+        """What of a prompt speaks for the likeliest next token."""
+        self._explaining.admit()
+        asked = Prompt.parse(await self._asked(request))
+        tokens = await self._tokens(asked.prompt)
+        if len(tokens) < 2:
+            raise Rejected(422, "prompt: expected at least one token to explain by")
+        work = self._explaining.of((torch.tensor([tokens]),))
+        return JSONResponse(await unless_gone(request.receive, work))
+
     async def _asked(self, request: Request) -> Any:
         self._speaking.admit()
         content = await body.read(request, self._limits.text_bytes, self._limits.body_seconds)
@@ -103,20 +119,24 @@ class Texts:
         """The text to write; raises Rejected for another model or too long a prompt."""
         if asked.model not in (None, self._name):
             raise Rejected(404, "model: expected the one that GET /v1/models names")
-        context = self._speaking.voices.context
-        tokens = [self._encoder.end, *await self._tokens(prompt)]
-        if len(tokens) >= context:
-            text = f"prompt: expected fewer than {context - 1} tokens, found {len(tokens) - 1}"
-            raise Rejected(400, text)
-        self._metrics.add("prompt_tokens_total", len(tokens))
+        tokens = await self._tokens(prompt)
         choice = Choice(temperature=asked.temperature, top_k=asked.top_k, top_p=asked.top_p)
         generator = torch.Generator(self._speaking.voices.device)
         generator.manual_seed(key(asked.seed, len(tokens), 0))
-        return Text(tokens, most, choice, generator)
+        until = perf_counter() + 0.9 * self._limits.seconds
+        return Text(tokens, most, choice, generator, until=until)
 
-    async def _tokens(self, prompt: str) -> Sequence[int]:
-        """A prompt's tokens, made in a thread in bounded time; raises Rejected."""
+    async def _tokens(self, prompt: str) -> list[int]:
+        """A prompt's tokens behind the one that begins a text; raises Rejected for too many."""
         context = self._speaking.voices.context
+        tokens = [self._encoder.end, *await self._encoded(prompt, context)]
+        if len(tokens) >= context:
+            text = f"prompt: expected fewer than {context - 1} tokens, found {len(tokens) - 1}"
+            raise Rejected(400, text)
+        return tokens
+
+    async def _encoded(self, prompt: str, context: int) -> list[int]:
+        """A prompt's tokens, made in a thread in bounded time; raises Rejected."""
         if len(prompt.encode()) > context * self._longest:
             raise Rejected(400, f"prompt: expected fewer than {context - 1} tokens, found more")
         if self._reading >= UNREAD:

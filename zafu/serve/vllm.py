@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ def executable(environment: Path | None) -> Path:
     return Path(found)
 
 
-def command(program: Path, folder: Path, asked: Asked) -> Sequence[str]:
+def command(program: Path, folder: Path, asked: Asked) -> tuple[str, ...]:
     """The words by which vLLM serves a hub folder."""
     config = read_json(folder / "config.json")
     if "vocab_size" not in config:

@@ -68,24 +68,89 @@ function bars(likeliest) {
   return list;
 }
 
-function shown(prediction, milliseconds) {
+// ---- why: what speaks for an answer is of one hue, what speaks against it of another
+
+function why(options) {
+  const ask = make("button", { type: "button", class: "quiet" }, "Why?");
+  const place = make("div", { class: "why" }, ask);
+  ask.addEventListener("click", async () => {
+    ask.disabled = true;
+    const response = await asked("/explain", { method: "POST", ...options });
+    ask.disabled = false;
+    if (response) place.replaceChildren(...because(await response.json()));
+  });
+  return place;
+}
+
+function tint(element, value, most) {
+  const hue = value > 0 ? "11 110 99" : "200 95 20";
+  element.style.backgroundColor = `rgb(${hue} / ${most ? 0.75 * Math.abs(value) / most : 0})`;
+}
+
+function because(found) {
+  const name = found.output === undefined ? "" : ` ${JSON.stringify(String(found.output))}`;
+  const key = make("p", { class: "hint" }, `green speaks for${name}, orange against it; by ${found.method}, unchecked`);
+  const head = make("h2", {}, "Why");
+  if (found.kind === "pixels") return [head, map(found.values), key];
+  if (found.kind === "tokens") return [head, words(found.tokens), key];
+  return [head, adds(found.columns), key];
+}
+
+function map(values) {
+  const most = Math.max(...values.flat().map(Math.abs));
+  const canvas = make("canvas", { width: values[0].length, height: values.length, role: "img", "aria-label": "map of what speaks for the answer" });
+  const pen = canvas.getContext("2d");
+  values.forEach((row, y) =>
+    row.forEach((value, x) => {
+      pen.fillStyle = `rgb(${value > 0 ? "11 110 99" : "200 95 20"} / ${most ? Math.abs(value) / most : 0})`;
+      pen.fillRect(x, y, 1, 1);
+    }),
+  );
+  return canvas;
+}
+
+function words(tokens) {
+  const most = Math.max(...tokens.map((token) => Math.abs(token.adds)));
+  return make("p", { class: "said" }, ...tokens.map((token) => {
+    const word = make("span", { title: token.adds }, token.text);
+    tint(word, token.adds, most);
+    return word;
+  }));
+}
+
+function adds(columns) {
+  const most = Math.max(...columns.map((column) => Math.abs(column.adds)));
+  const list = make("dl", { class: "bars" });
+  for (const column of [...columns].sort((a, b) => Math.abs(b.adds) - Math.abs(a.adds)).slice(0, 12)) {
+    const bar = make("div", { class: `bar ${column.adds > 0 ? "for" : "against"}` });
+    bar.style.width = `${most ? (100 * Math.abs(column.adds)) / most : 0}%`;
+    list.append(
+      make("dt", {}, `${column.name} = ${column.value}`),
+      make("dd", { class: "track", "aria-hidden": "true" }, bar),
+      make("dd", { class: "share" }, (column.adds > 0 ? "+" : "−") + number(Math.abs(Number(column.adds.toPrecision(3))))),
+    );
+  }
+  return list;
+}
+
+function shown(prediction, milliseconds, options) {
   const took = make("p", { class: "took" }, `answered in ${milliseconds.toFixed(0)} ms`);
   if (prediction.likeliest) {
     const sure = make("small", {}, share(prediction.probability));
     const best = make("p", { class: "best" }, prediction.predicted, sure);
-    answered("It is probably", best, bars(prediction.likeliest), took);
+    answered("It is probably", best, bars(prediction.likeliest), took, why(options));
     return;
   }
   const lines = Object.entries(prediction).map(([name, value]) =>
     make("p", { class: "best" }, number(value), make("small", {}, name)),
   );
-  answered("Predicted", ...lines, took);
+  answered("Predicted", ...lines, took, why(options));
 }
 
 async function predicted(options) {
   const begun = performance.now();
   const response = await asked("/predict", { method: "POST", ...options });
-  if (response) shown((await response.json()).predictions[0], performance.now() - begun);
+  if (response) shown((await response.json()).predictions[0], performance.now() - begun, options);
 }
 
 // ---- pictures
@@ -232,7 +297,9 @@ async function write(prompt, body, signal) {
   if (!response) return;
   const fresh = make("span", { class: "fresh live" });
   const took = make("p", { class: "took" }, "…");
-  answered("It goes on", make("p", { class: "said" }, make("span", { class: "prompt" }, prompt), fresh), took);
+  const said = make("p", { class: "said" }, make("span", { class: "prompt" }, prompt), fresh);
+  const reason = why({ headers: { "content-type": "application/json" }, body: JSON.stringify({ prompt }) });
+  answered("It goes on", said, took, ...(prompt ? [reason] : []));
   let first = 0;
   let ended = "stopped";
   let tokens = 0;
@@ -251,8 +318,8 @@ async function write(prompt, body, signal) {
   fresh.classList.remove("live");
   const seconds = (performance.now() - begun) / 1000;
   const rate = tokens ? `${tokens} tokens, ${(tokens / seconds).toFixed(0)} a second; ` : "";
-  const why = { length: "its length was reached", stop: "the text ends here" }[ended] || "stopped";
-  took.textContent = `${rate}the first after ${first ? (first - begun).toFixed(0) : "–"} ms; ${why}`;
+  const ending = { length: "its length was reached", stop: "the text ends here" }[ended] || "stopped";
+  took.textContent = `${rate}the first after ${first ? (first - begun).toFixed(0) : "–"} ms; ${ending}`;
 }
 
 // ---- the page
