@@ -53,6 +53,10 @@ function number(value) {
   return Number.isFinite(value) ? String(Number(value.toPrecision(6))) : String(value);
 }
 
+function small(value) {
+  return value && value < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+}
+
 function bars(likeliest) {
   const list = make("dl", { class: "bars" });
   likeliest.forEach(({ label, probability }, index) => {
@@ -127,7 +131,7 @@ function adds(columns) {
     list.append(
       make("dt", {}, `${column.name} = ${column.value}`),
       make("dd", { class: "track", "aria-hidden": "true" }, bar),
-      make("dd", { class: "share" }, (column.adds > 0 ? "+" : "−") + number(Math.abs(Number(column.adds.toPrecision(3))))),
+      make("dd", { class: "share" }, (column.adds > 0 ? "+" : "−") + small(Math.abs(column.adds))),
     );
   }
   return list;
