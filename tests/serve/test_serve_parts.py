@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zafu.errors import DataError, Refused
-from zafu.serve import body, vllm
+from zafu.serve import body, crowd, vllm
 from zafu.serve.batching import Batcher, best_size
 from zafu.serve.metrics import Metrics
 from zafu.serve.refusal import Rejected
@@ -48,32 +48,44 @@ def test_pieces_are_the_text_up_to_the_first_stop(text: str, stops: list[str]) -
     assert wording.stopped == bool(ends)
 
 
-def test_a_full_queue_refuses_and_lets_in_again() -> None:
-    """The model is held: one batch computes, as many wait as the bound says, no more."""
-    held, metrics = threading.Event(), Metrics()
+def test_a_crowd_is_let_in_as_far_as_it_is_answered_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server of 1 ms a request, one after the other, is asked at four times what it can.
 
-    def work(items: Sequence[int]) -> list[int]:
-        held.wait(5)
-        return [item * 2 for item in items]
+    By a clock of its own: of 20,000 requests in 5 s about a quarter is answered, and behind the
+    first second in at most three times what one takes alone.
+    """
+    now, metrics, took = [0.0], Metrics(), list[tuple[float, float]]()
+    monkeypatch.setattr(crowd, "perf_counter", lambda: now[0])
+    door, inside = crowd.Crowd(64, metrics), list[tuple[float, AbstractContextManager[None]]]()
 
-    async def asked() -> tuple[list[int], int]:
-        batcher = Batcher(work, 4, metrics)
-        asks = [asyncio.ensure_future(batcher.ask([i])) for i in range(4)]
-        await asyncio.sleep(0.05)
-        more = [asyncio.ensure_future(batcher.ask([i])) for i in range(80)]
-        await asyncio.sleep(0.05)
-        held.set()
-        found = await asyncio.gather(*asks, *more, return_exceptions=True)
-        good = [one[0] for one in found if isinstance(one, list)]
-        refused = [one for one in found if isinstance(one, Rejected)]
-        assert all(one.status == 503 and one.retry_after for one in refused)
-        return good, len(refused)
+    def answer_until(time: float) -> None:
+        """One at a time: each takes 1 ms from when the one before was answered."""
+        while inside and (done := max(inside[0][0], free[0]) + 0.001) <= time:
+            came, one = inside.pop(0)
+            now[0] = free[0] = done
+            one.__exit__(None, None, None)
+            took.append((came, done - came))
 
-    good, refused = asyncio.run(asked())
+    free = [0.0]
+    for step in range(20_050):
+        # 50 of them alone, then a crowd
+        arrival = step * 0.01 if step < 50 else 0.5 + (step - 50) * 0.00025
+        answer_until(arrival)
+        now[0] = arrival
+        try:
+            door.admit()
+        except Rejected:
+            continue
+        one = door.inside()
+        one.__enter__()
+        inside.append((arrival, one))
 
-    assert refused == 80 - 64
-    assert good == [2 * i for i in (*range(4), *range(64))]
-    assert metrics.value("waiting") == 0
+    late = [seconds for came, seconds in took if came > 1.5]
+    assert 4500 < len(took) < 5200
+    assert max(late) <= 0.0045
+    assert metrics.value("refused_total") > 10_000
 
 
 def test_one_bad_sample_spoils_no_other() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.resources import files
 from threading import Timer
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from zafu.errors import ZafuError
 from zafu.export.bundle import Bundle
 from zafu.serve import refusal, samples, voices
+from zafu.serve.crowd import Crowd
 from zafu.serve.explaining import Explaining
 from zafu.serve.guard import Guard, reject
 from zafu.serve.limits import Limits
@@ -37,6 +38,7 @@ PAGE = {
     "/page.svg": ("page.svg", "image/svg+xml"),
 }
 
+CROWD, DEEP = 64, 8  # requests in flight at most: so many, or so many batches
 SPARE = 2.0  # seconds before the end of a drain in which texts are cut short
 
 
@@ -82,19 +84,26 @@ def served(bundle: Bundle, name: str, options: Options) -> Served:
     app.add_exception_handler(HTTPException, _rejected)
     app.add_exception_handler(Exception, _rejected)  # the guard logs where it arose
     add = _add_texts if bundle.recipe.task.kind == "language-modeling" else _add_samples
-    about, said, finish = add(app, bundle, name, options, metrics)
+    added = add(app, bundle, name, options, metrics)
     guard = Guard(app, options.hosts, token=options.token, limits=options.limits, metrics=metrics)
-    about |= {"name": name, "runtime": bundle.kind, "task": bundle.recipe.task.kind}
-    _add_common(app, guard, metrics, about)
+    guard.admits = added.admits
+    about = {"name": name, "runtime": bundle.kind, "task": bundle.recipe.task.kind}
+    _add_common(app, guard, metrics, {**added.about, **about})
 
     def drain() -> None:
         guard.closing = True
-        finish()
+        added.finish()
 
-    return Served(guard, app, said, drain)
+    return Served(guard, app, added.said, drain)
 
 
-Added = tuple[dict[str, Any], str, Callable[[], None]]  # about it, in words, how it ends soon
+class Added(NamedTuple):
+    """The routes of a model, as the rest must know them."""
+
+    about: dict[str, Any]
+    said: str  # how requests are brought together
+    admits: dict[str, Callable[[], None]]  # by path: raises Rejected where it is too full
+    finish: Callable[[], None]  # new work ends sooner from now on
 
 
 def _add_texts(
@@ -105,7 +114,8 @@ def _add_texts(
     voice = voices.of(bundle, options.slots)
     thread = None if short(voice) else ThreadPoolExecutor(1, "model")
     speaking = Speaking(voice, words.end, metrics, waiting=4 * voice.slots, thread=thread)
-    texts = Texts(name, words, speaking, Explaining(bundle), options.limits)
+    explaining = Explaining(bundle)
+    texts = Texts(name, words, speaking, explaining, options.limits)
     app.get("/v1/models")(texts.models)
     app.post("/explain", openapi_extra=_taking(Prompt))(texts.explain)
     app.post("/v1/completions", openapi_extra=_taking(Completion))(texts.completions)
@@ -113,19 +123,24 @@ def _add_texts(
     last = Timer(max(0.0, options.limits.drain_seconds - SPARE), speaking.finish)
     last.daemon = True
     about = {"takes": "text", "context": voice.context}
-    return about, f"up to {voice.slots} texts at once", last.start
+    paths = ("/v1/completions", "/v1/chat/completions")
+    admits = {**dict.fromkeys(paths, speaking.admit), "/explain": explaining.admit}
+    return Added(about, f"up to {voice.slots} texts at once", admits, last.start)
 
 
 def _add_samples(app: FastAPI, bundle: Bundle, _: str, options: Options, metrics: Metrics) -> Added:
     """The route of a model that answers rows or pictures."""
     intake = bundle.recipe.data.intake(bundle.fitted)
     batcher = samples.batcher(bundle, intake, metrics, most=options.batch)
-    routes = Samples(intake, batcher, Explaining(bundle), options.limits)
+    crowd = Crowd(max(CROWD, DEEP * batcher.most), metrics)
+    explaining = Explaining(bundle)
+    routes = Samples(intake, batcher, explaining, crowd, options.limits)
     app.post("/predict")(routes.predict)
     app.post("/explain")(routes.explain)
     columns = [column._asdict() for column in intake.columns]
     about = {"takes": intake.takes, "columns": columns, "labels": bundle.signature.labels}
-    return about, f"batches of up to {batcher.most} samples", lambda: None
+    admits = {"/predict": crowd.admit, "/explain": explaining.admit}
+    return Added(about, f"batches of up to {batcher.most} samples", admits, lambda: None)
 
 
 def _add_common(app: FastAPI, guard: Guard, metrics: Metrics, about: dict[str, Any]) -> None:

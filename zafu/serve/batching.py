@@ -1,10 +1,8 @@
 """Batches: what waits goes through the model together, up to a size that was measured.
 
 Crankshaw et al., 2017, "Clipper" (NSDI); Olston et al., 2017 (arXiv:1712.06139). While the model
-computes, the next batch gathers by itself; `delay` waits longer for it. The queue is bounded: when
-it is full a request is refused at once, and as long as that goes on the bound shrinks by halves
-down to one batch, so that what is accepted does not wait for what came in a rush (as in Nichols &
-Jacobson, 2012, "Controlling queue delay"); it grows again when nothing had to be refused.
+computes, the next batch gathers by itself. Who may come at all, `zafu.serve.crowd` says; what one
+request may bring is bounded too.
 """
 
 from __future__ import annotations
@@ -22,9 +20,8 @@ from zafu.serve.metrics import Metrics
 from zafu.serve.refusal import Rejected
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]  # samples -> an answer for each
-DEEP = 8  # batches that may wait when no request had to be refused
+WAITING = 4096  # samples that wait, at most
 TURNS, MEASURING, LONGEST = 20, 2.0, 0.25  # of measuring sizes: how often, and seconds
-INTERVAL = 0.1  # seconds after which the bound is looked at again
 
 
 @dataclass
@@ -39,28 +36,20 @@ class Part:
 class Batcher:
     """A queue before a model; used from one event loop."""
 
-    def __init__(self, work: Work, most: int, metrics: Metrics, *, delay: float = 0.0) -> None:
-        self.most, self.delay = most, delay  # samples in a batch; seconds to wait for more
+    def __init__(self, work: Work, most: int, metrics: Metrics) -> None:
+        self.most = most  # samples in a batch
         self._work, self._metrics = work, metrics
         self._parts: deque[Part] = deque()
         self._size = 0  # samples that wait
-        self._bound = self._deepest = max(64, DEEP * most)
-        self._looked, self._refused = perf_counter(), False
         self._some = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
         self._runner: asyncio.Task[None] | None = None
 
-    def admit(self, samples: int = 1) -> None:
-        """Raises Rejected where so many more samples would have to wait for too long."""
-        self._look()
-        if self._size and self._size + samples > self._bound:
-            self._refused = True
+    async def ask(self, items: Sequence[Any]) -> list[Any]:
+        """The answers of a request's samples, in order; raises Rejected where too many wait."""
+        if self._size + len(items) > WAITING:
             self._metrics.add("refused_total")
             raise Rejected(503, "the server is full: come again", retry_after=1)
-
-    async def ask(self, items: Sequence[Any]) -> list[Any]:
-        """The answers of a request's samples, in order; raises Rejected where the queue is full."""
-        self.admit(len(items))
         if self._runner is None:
             self._runner = asyncio.ensure_future(self._run())
         loop = asyncio.get_running_loop()
@@ -74,14 +63,6 @@ class Batcher:
         found = await asyncio.gather(*(part.answers for part in parts))
         return [answer for answers in found for answer in answers]
 
-    def _look(self) -> None:
-        """Set the bound anew, once in an interval."""
-        now = perf_counter()
-        if now - self._looked >= INTERVAL:
-            bound = self._bound // 2 if self._refused else self._bound * 2
-            self._bound = min(self._deepest, max(self.most, bound))
-            self._looked, self._refused = now, False
-
     def _count(self, more: int) -> None:
         self._size += more
         self._metrics.put("waiting", self._size)
@@ -89,8 +70,6 @@ class Batcher:
     async def _run(self) -> None:
         while True:
             await self._some.wait()
-            if self.delay and self._size < self.most:
-                await asyncio.sleep(self.delay)
             if group := self._taken():
                 await self._answered(group)
 

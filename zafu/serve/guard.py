@@ -13,7 +13,7 @@ import binascii
 import hmac
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import final
 from urllib.parse import urlsplit
@@ -62,6 +62,7 @@ class Guard:
         self._token = token.encode() if token else None
         self._metrics = metrics
         self.closing = False  # whether each answer ends its connection
+        self.admits: Mapping[str, Callable[[], None]] = {}  # by path: raises where it is too full
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever the application does."""
@@ -82,6 +83,8 @@ class Guard:
     async def _answered(self, scope: Scope, receive: Receive, send: Started) -> None:
         try:
             self._admit(scope)
+            if admit := self.admits.get(scope["path"]):
+                admit()
             async with asyncio.timeout(self._limits.seconds):
                 await self._app(scope, receive, send)
             return

@@ -19,6 +19,7 @@ from zafu.export.bundle import Bundle
 from zafu.serve import body
 from zafu.serve.batching import Batcher, best_size
 from zafu.serve.client import unless_gone
+from zafu.serve.crowd import Crowd
 from zafu.serve.explaining import Explaining
 from zafu.serve.limits import Limits
 from zafu.serve.metrics import Metrics
@@ -35,22 +36,22 @@ class Samples:
     """The routes of a model that answers rows or pictures."""
 
     def __init__(
-        self, intake: Intake, batcher: Batcher, explaining: Explaining, limits: Limits
+        self, intake: Intake, batcher: Batcher, explaining: Explaining, crowd: Crowd, limits: Limits
     ) -> None:
         self._intake, self._batcher, self._explaining = intake, batcher, explaining
+        self._crowd = crowd
         self._limits = limits
         self._decoders = ThreadPoolExecutor(DECODERS, "pictures")
 
     async def predict(self, request: Request) -> Response:
         """What the model answers for each sample of a request, in order."""
-        self._batcher.admit()
-        items = await self._read(request)
-        found = await unless_gone(request.receive, self._batcher.ask(items))
+        with self._crowd.inside():
+            items = await self._read(request)
+            found = await unless_gone(request.receive, self._batcher.ask(items))
         return JSONResponse({"predictions": found})
 
     async def explain(self, request: Request) -> Response:
         """What speaks for the answer to one sample."""
-        self._explaining.admit()
         items = await self._read(request)
         if len(items) > 1:
             raise Rejected(422, f"body: expected one sample to explain, found {len(items)}")

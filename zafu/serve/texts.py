@@ -102,7 +102,6 @@ class Texts:
 
     async def explain(self, request: Request) -> Response:
         """What of a prompt speaks for the likeliest next token."""
-        self._explaining.admit()
         asked = Prompt.parse(await self._asked(request))
         tokens = await self._tokens(asked.prompt)
         if len(tokens) < 2:
@@ -111,7 +110,6 @@ class Texts:
         return JSONResponse(await unless_gone(request.receive, work))
 
     async def _asked(self, request: Request) -> Any:
-        self._speaking.admit()
         content = await body.read(request, self._limits.text_bytes, self._limits.body_seconds)
         return body.parsed(content)
 
