@@ -71,9 +71,7 @@ def said(
     Probabilities are calibrated where the folder of what was fitted holds a temperature.
     """
     if recipe.task.kind == "classification":
-        fitted = calibration.stored(transform)
-        shares = (logits / fitted.temperature if fitted else logits).softmax(-1)
-        best = shares.max(-1)
+        best = _shares(logits, transform).max(-1)
         named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [{"predicted": _label(signature, i), "probability": p} for i, p in named]
     if recipe.task.kind == "regression":
@@ -81,6 +79,20 @@ def said(
         names = signature.labels or tuple(f"output {i}" for i in range(signature.outputs))
         return [dict(zip(names, row, strict=True)) for row in values.tolist()]
     raise Refused(f"task {recipe.task.kind}: expected rows or pictures to predict; use generate")
+
+
+def likeliest(
+    logits: Tensor, signature: Signature, transform: Path, most: int
+) -> list[list[dict[str, Any]]]:
+    """For each sample the likeliest labels of logits `(samples, classes)`, at most `most`."""
+    top = _shares(logits, transform).topk(min(most, logits.shape[-1]))
+    return [
+        [
+            {"label": _label(signature, i), "probability": p}
+            for i, p in zip(ids, shares, strict=True)
+        ]
+        for ids, shares in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
 
 
 def shown(recipe: Recipe, module: nn.Module, data: Path, split: str) -> list[dict[str, Any]]:
@@ -113,6 +125,12 @@ def shown(recipe: Recipe, module: nn.Module, data: Path, split: str) -> list[dic
     return [
         {"name": f"{split} {i}", "predicted": next(iter(a.values())), "true": t} for i, a, t in rows
     ]
+
+
+def _shares(logits: Tensor, transform: Path) -> Tensor:
+    """The probability of each class, calibrated where that was fitted."""
+    fitted = calibration.stored(transform)
+    return (logits / fitted.temperature if fitted else logits).softmax(-1)
 
 
 def _label(signature: Signature, index: int) -> str:

@@ -30,6 +30,8 @@ VERBS = {
     "generate": "continue a text with a finished language model",
     "predict": "answer for the rows or pictures of a file",
     "export": "write a finished model for another system, and compare its answers",
+    "serve": "answer over HTTP: rows, pictures, or text as OpenAI's interface has it",
+    "bench": "load a served model as clients do: latency, throughput, limits",
     "explain": "say why a model answers so: maps, columns, tokens, what-ifs, with their checks",
     "report": "write one HTML page about a run",
     "schema": "print the JSON Schema of recipes, for editors",

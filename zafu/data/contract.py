@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zafu.batch import Batch, Portion
+    from zafu.data.intake import Intake
     from zafu.work import Work
 
 SPLITS = ("train", "validation", "test")
@@ -203,6 +204,10 @@ class Data(Family):
 
         Absent targets are -100 for classes and tokens, nan for numbers.
         """
+
+    def intake(self, transform: Path) -> Intake:
+        """How samples that come one at a time are read by what was fitted."""
+        raise Refused(f"data of kind {self.kind}: its samples are no rows and no pictures")
 
     def labelled(self, transform: Path, file: Path) -> Labelled:
         """New samples with their targets, by what was fitted; nothing is fitted again.

@@ -160,6 +160,14 @@ def in_threads(do: Callable[[int], None], count: int) -> None:
         list(pool.map(work, range(threads)))
 
 
+def new_picture(form: Form, content: bytes) -> np.ndarray:
+    """The picture in these bytes as `(channels, height, width)` uint8; raises DataError."""
+    seen = attempt(lambda: pixels(fitted(see(content, form).image, form)))
+    if isinstance(seen, str):
+        raise DataError(seen.partition(" <_io")[0])  # Pillow names the object that it read
+    return np.array(seen)
+
+
 def new_pictures(form: Form, file: Path) -> tuple[np.ndarray, list[str]]:
     """A picture or all below a folder as `(n, channels, height, width)` uint8, and their names."""
     require()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -27,6 +28,7 @@ from zafu.data import (
 from zafu.data import picture_sources as origins
 from zafu.data.contract import Data, Labelled
 from zafu.data.deal import deal
+from zafu.data.intake import Intake
 from zafu.data.ledger import Ledger, report
 from zafu.errors import DataError, MissingExtra
 from zafu.hashing import fingerprints
@@ -113,6 +115,17 @@ class Digits(Data):
         """A picture of light ink on dark paper, on a scale of 0 to 16."""
         fitted = pixels.interface(pixels.load(transform))
         return {**fitted, "first": {"multiply": _INK / 255, "then": "round to the nearest, even"}}
+
+    def intake(self, transform: Path) -> Intake:
+        """Pictures of light ink on dark paper as the bytes of their files."""
+        decode.require()
+        fitted = pixels.load(transform)
+        form = pictures.form_of(fitted)
+
+        def batch(shown: Sequence[np.ndarray]) -> Batch:
+            return pictures.unlabelled(fitted, _ink(np.stack(shown)))
+
+        return Intake("pictures", partial(decode.new_picture, form), batch, shape=form.shape)
 
     def labelled(self, transform: Path, file: Path) -> Labelled:
         """Pictures of light ink on dark paper: a folder DIGIT/NAME, a table, or an archive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
@@ -26,6 +27,7 @@ from zafu.data import picture_sources as origins
 from zafu.data.contract import Data, Labelled, Split
 from zafu.data.deal import deal
 from zafu.data.files import find, refuse
+from zafu.data.intake import Intake
 from zafu.data.ledger import Ledger, Removed, report
 from zafu.data.left_out import left_out
 from zafu.data.normalize import Normalize
@@ -198,6 +200,20 @@ class Images(Data):
     def interface(self, transform: Path) -> dict[str, Any]:
         """A picture; what features make of it is not told."""
         return {} if self.features else pixels.interface(pixels.load(transform))
+
+    def intake(self, transform: Path) -> Intake:
+        """Pictures as the bytes of their files."""
+        for package, extra in self.needs[:2]:
+            decode.require(package, extra)
+        fitted = pixels.load(transform)
+
+        def batch(shown: Sequence[np.ndarray]) -> Batch:
+            if self.features:
+                return picture_features.unlabelled(self.features, transform, np.stack(shown))
+            return pictures.unlabelled(fitted, np.stack(shown))
+
+        form = self._form()
+        return Intake("pictures", partial(decode.new_picture, form), batch, shape=form.shape)
 
     def labelled(self, transform: Path, file: Path) -> Labelled:
         """The pictures of a folder CLASS/NAME, of a table, or of an archive."""

@@ -23,6 +23,7 @@ from zafu.data import (
     chain,
     columns,
     frame,
+    intake,
     leaks,
     pool,
     profile,
@@ -172,6 +173,27 @@ class Table(Data):
         fitted = load(transform)
         split, names = self._encoded(fitted, transform, frame.read([file], self.missing), file)
         return split.batch(np.arange(len(split))), names
+
+    def intake(self, transform: Path) -> intake.Intake:
+        """Rows as mappings of columns; those that the recipe passes over may be there too."""
+        import polars as pl
+
+        fitted = load(transform)
+        columns_asked = intake.asked(fitted)
+        schema = {c.name: pl.Float64 if c.number else pl.String for c in columns_asked}
+        others = (self.split.column,) if self.split.column else ()
+        unused, missing = frozenset((self.target, *self.ignore, *others)), frozenset(self.missing)
+
+        def read(given: Mapping[str, object]) -> dict[str, float | str | None]:
+            return intake.row(given, columns_asked, unused=unused, missing=missing)
+
+        def batch(rows: Sequence[Mapping[str, float | str | None]]) -> Batch:
+            made = self._featured(pl.DataFrame(rows, schema), fitted, transform)
+            encoded = columns.encode(fitted, made)
+            split = arrays.Rows((encoded.numbers, encoded.categories), encoded.targets)
+            return split.batch(np.arange(len(rows)))
+
+        return intake.Intake("rows", read, batch, columns_asked)
 
     def labelled(self, transform: Path, file: Path) -> Labelled:
         """The rows of a file, each with its target."""

@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zafu import answer, artifact
 from zafu.artifact import read_json
@@ -38,12 +38,15 @@ class Bundle:
     fitted: Path  # the folder of all that was fitted with it
     answers: Answers
     speaker: Speaker | None = None  # where it writes text with a cache, in another runtime
-    module: nn.Module | None = None  # of torch
+    module: nn.Module | None = None  # where torch answers
+
+    def logits(self, batch: Batch) -> Tensor:
+        """What the model says of samples, `(samples, ...)` float32 on the CPU."""
+        return torch.from_numpy(np.array(self.answers(*arrays(batch.inputs)), np.float32))
 
     def said(self, batch: Batch) -> list[dict[str, Any]]:
         """For each sample the most likely label with its probability, or the predicted numbers."""
-        logits = torch.from_numpy(np.array(self.answers(*arrays(batch.inputs)), np.float32))
-        return answer.said(self.recipe, logits, self.signature, self.fitted)
+        return answer.said(self.recipe, self.logits(batch), self.signature, self.fitted)
 
     def of_file(self, file: Path) -> list[dict[str, Any]]:
         """The same for each sample of a file, its name before its answer."""

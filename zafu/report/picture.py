@@ -10,7 +10,12 @@ import numpy as np
 
 
 def uri(picture: np.ndarray) -> str:
-    """A picture `(1 or 3 channels, height, width)` uint8 as a PNG in a data URI (RFC 2083)."""
+    """A picture `(1 or 3 channels, height, width)` uint8 as a PNG in a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture `(1 or 3 channels, height, width)` uint8 as the bytes of a PNG (RFC 2083)."""
     channels, height, width = picture.shape
     lines = picture.transpose(1, 2, 0).reshape(height, -1)
     plain = np.concatenate([np.zeros((height, 1), np.uint8), lines], 1).tobytes()  # no filter
@@ -20,8 +25,7 @@ def uri(picture: np.ndarray) -> str:
         _chunk(b"IDAT", zlib.compress(plain, 9)),
         _chunk(b"IEND", b""),
     ]
-    encoded = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
-    return f"data:image/png;base64,{encoded}"
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -1,0 +1,123 @@
+"""zafu's server beside a bare endpoint, and under abuse; writes server.json and server.md.
+
+    python benchmarks/deploy/server.py            # about 12 minutes on two quiet cores
+    python benchmarks/deploy/server.py --quick    # about 2 minutes; the figures say little
+    python benchmarks/deploy/server.py --only abuse
+
+Throughput: of the client counts 1, 2, 4, ... the most answers a second whose p99 is at most twice
+that of the bare endpoint with one client. Both servers run at once and are loaded in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import abuse
+from served import MODELS, p99, plan_of, serving
+
+import zafu
+from zafu.bench.load import Plan, run
+from zafu.recipe import Recipe
+
+HERE = Path(__file__).parent
+
+
+def whole(plan: Plan) -> Plan:
+    """The same, of an endpoint that does not stream."""
+    if not plan.streams:
+        return plan
+    bodies = [json.loads(base64.b64decode(body)) for body in plan.bodies]
+    kept = [{k: b[k] for k in ("prompt", "max_tokens", "temperature")} for b in bodies]
+    coded = [base64.b64encode(json.dumps(b).encode()).decode() for b in kept]
+    return replace(plan, bodies=coded, streams=False)
+
+
+def side_by_side(folder: Path, seconds: float) -> dict[str, Any]:
+    """Answers a second of both servers by the number of clients, loaded in turn."""
+    ours, bare = ("-m", "zafu", "serve", str(folder), "--port", "0"), str(HERE / "bare.py")
+    with serving(*ours) as (port, _), serving(bare, str(folder)) as (other, _):
+        plans = {"zafu": whole(plan_of(folder, port, seconds))}
+        plans["bare"] = replace(plans["zafu"], port=other)
+        for plan in plans.values():
+            run(replace(plan, clients=4, seconds=1))
+        budget = 2 * p99(run(plans["bare"]))
+        rows: dict[str, list[dict[str, float]]] = {"zafu": [], "bare": []}
+        for clients in (1, 2, 4, 8, 16, 32, 64):
+            for name, plan in plans.items():
+                heard = run(replace(plan, clients=clients))
+                rate = len(heard.took) / heard.seconds
+                facts = {"clients": clients, "rate": rate, "p99": p99(heard)}
+                rows[name].append({**facts, "refused": len(heard.refused), "failed": heard.failed})
+                print(f"  {name:5}{clients:4} clients  {rate:8.1f}/s  p99 {p99(heard):8.1f} ms")
+    within = {
+        name: max((r["rate"] for r in found if r["p99"] <= budget), default=0.0)
+        for name, found in rows.items()
+    }
+    most = {name: max(r["rate"] for r in found) for name, found in rows.items()}
+    return {"budget": budget, "rows": rows, "within": within, "most": most}
+
+
+def throughput(folder: Path, *, quick: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, recipe in MODELS.items():
+        print(name, flush=True)
+        trained = zafu.train(Recipe.parse(recipe), runs=folder)
+        found[name] = side_by_side(trained.folder, 1.0 if quick else 6.0)
+    return found
+
+
+def page(found: dict[str, Any]) -> str:
+    """What was measured, as a page."""
+    lines = ["# The server, measured", "", f"{found['machine']}.", ""]
+    if "throughput" in found:
+        lines += ["Answers a second with p99 within twice the bare endpoint's with one client:", ""]
+        lines += ["| model | p99 within | bare | zafu | ratio | at most: bare | zafu | ratio |"]
+        lines += ["|---|--:|--:|--:|--:|--:|--:|--:|"]
+    for name, one in found.get("throughput", {}).items():
+        cells = [f"{one['budget']:.1f} ms"]
+        for kind in ("within", "most"):
+            bare, ours = one[kind]["bare"], one[kind]["zafu"]
+            ratio = f"{ours / bare:.2f}x" if bare else "–"
+            cells += [f"{bare:.1f}", f"{ours:.1f}", ratio]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    if "abuse" in found:
+        lines += ["", "| abuse | measured | mark | kept |", "|---|---|---|---|"]
+    for row in found.get("abuse", []):
+        kept = "yes" if row["kept"] else "no"
+        lines.append(f"| {row['what']} | {row['measured']} | {row['mark']} | {kept} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Measure, and write what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=("throughput", "abuse"))
+    parser.add_argument("--to", type=Path, default=HERE)
+    given = parser.parse_args()
+    parts: dict[str, Callable[..., Any]] = {"throughput": throughput, "abuse": abuse.measured}
+    cores = len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]
+    facts: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {cores} cores, load {load:.1f} before"
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, part in parts.items():
+            if given.only in (None, name):
+                facts[name] = part(Path(folder), quick=given.quick)
+    (given.to / "server.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (given.to / "server.md").write_text(page(facts))
+    print(page(facts))
+
+
+if __name__ == "__main__":
+    main()
