@@ -115,8 +115,8 @@ def _settings(found: dict[str, Any]) -> Element:
     ]
     text = (
         f"In the search {words(said.get('study'))} of {words(said.get('trials'))} trials: how "
-        f"much of the order of {words(said.get('metric'))} each setting tells alone, and what it tells "
-        "of shuffled values in 19 of 20 cases."
+        f"much of the order of {words(said.get('metric'))} each setting tells alone, and what it "
+        "tells of shuffled values in 19 of 20 cases."
     )
     heads = ("setting", "tells alone", "by chance up to", "")
     return h("section", title, tables.table(text, heads, told, numbers=2))
