@@ -1,5 +1,7 @@
 """Values of pixels and tokens: for models where they are known, and beside those of a peer."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from explained import DIGITS, built, of, subject
 from torch import nn
 from torch.nn import functional
 
+from zafu.errors import Refused
 from zafu.explain.contract import Attribution
 from zafu.explain.grad_cam import GradCAM
 from zafu.explain.gradient_shap import GradientShap
@@ -16,8 +19,12 @@ from zafu.explain.occlusion import Occlusion
 from zafu.explain.rollout import Rollout
 from zafu.explain.runtime.attention import attention, rolled
 from zafu.explain.runtime.gradients import here, nothing, slopes
+from zafu.explain.runtime.grids import laid_out
 from zafu.explain.saliency import Saliency
+from zafu.models.vit import ViT
 from zafu.nets import vit
+from zafu.signature import Pixels as PixelSignature
+from zafu.signature import Signature
 
 
 def linear() -> nn.Module:
@@ -173,3 +180,25 @@ def test_gradient_shap_of_a_linear_model_is_weight_times_difference_to_the_mean(
     expected = module[1].weight[3].view(8, 8) * (DIGITS[0, 0] - DIGITS[32:].mean(0)[0])
     # drawn: 4,000 pictures leave a standard error of up to 0.001 in a pixel
     assert np.abs((found - expected.detach()).numpy()).max() < 0.005
+
+
+@pytest.mark.parametrize("pool", ["mean", "token"])
+def test_maps_of_tokens_lie_as_the_picture_does(pool: Literal["mean", "token"]) -> None:
+    signature = Signature(inputs=PixelSignature(channels=1, height=4, width=12), outputs=10)
+    torch.manual_seed(0)
+    net = ViT(width=16, heads=2, layers=1, patch=2, pool=pool).build(signature).eval()
+    wide = torch.cat([DIGITS[:1, :, :4], DIGITS[:1, :, 4:, :4]], 3)
+    one = subject(net, wide, background=(wide[:0],))
+
+    for method in (GradCAM(), Rollout()):
+        found = method.of(one)
+        assert found.values.shape == (4, 12)
+        assert found.how == "a grid of 2 x 6"
+
+
+def test_tokens_that_are_no_patches_are_refused() -> None:
+    assert laid_out(16, (8, 8)) == (0, 4, 4)
+    assert laid_out(17, (8, 8)) == (1, 4, 4)
+    assert laid_out(13, (4, 12)) == (1, 2, 6)
+    with pytest.raises(Refused, match="a token for each square patch of 8 x 8, found 15"):
+        laid_out(15, (8, 8))

@@ -41,16 +41,16 @@ class GradCAM(Attribution):
 
         from zafu.explain.runtime.grids import gridded, grids
 
-        found = grids(subject)
+        found, size = grids(subject), subject.features.shape
         with torch.enable_grad():
             score = subject.score(found.said).sum()
             slopes = torch.autograd.grad(score, found.streams)
-        total = torch.zeros(subject.features.shape)
+        total = torch.zeros(size)
         for stream, slope in zip(found.streams, slopes, strict=True):
-            grid, by = (gridded(x.detach().float()) for x in (stream, slope))
+            grid, by = (gridded(x.detach().float(), size) for x in (stream, slope))
             cam = (by.mean((2, 3), keepdim=True) * grid).sum(1, keepdim=True).relu()
-            size = list(subject.features.shape)
-            wide = functional.interpolate(cam, size, mode="bilinear", align_corners=False)
+            wide = functional.interpolate(cam, list(size), mode="bilinear", align_corners=False)
             total += wide[0, 0].cpu()
-        sizes = " and ".join(f"{g.shape[2]} x {g.shape[3]}" for g in map(gridded, found.streams))
+        shapes = [gridded(stream, size).shape[2:] for stream in found.streams]
+        sizes = " and ".join(f"{down} x {across}" for down, across in shapes)
         return Values(total, how=f"a grid of {sizes}")

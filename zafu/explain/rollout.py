@@ -35,16 +35,14 @@ class Rollout(Attribution):
 
     def of(self, subject: Subject) -> Values:
         """`(height, width)`, >= 0."""
-        import math
-
         from torch.nn import functional
 
         from zafu.explain.runtime.attention import attention, rolled
+        from zafu.explain.runtime.grids import laid_out
 
         flow = rolled(attention(subject))
-        side = math.isqrt(len(flow))
-        extra = len(flow) - side * side  # a class token, which the answer is then read from
-        seen = flow[0, extra:] if extra else flow.mean(0)
-        grid = seen.view(1, 1, side, side)
+        extra, down, across = laid_out(len(flow), subject.features.shape)
+        seen = flow[0, extra:] if extra else flow.mean(0)  # a class token is what is answered by
+        grid = seen.view(1, 1, down, across)
         wide = functional.interpolate(grid, list(subject.features.shape), mode="nearest")
-        return Values(wide[0, 0], how=f"a grid of {side} x {side}")
+        return Values(wide[0, 0], how=f"a grid of {down} x {across}")

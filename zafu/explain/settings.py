@@ -25,8 +25,8 @@ SHUFFLES = 400  # by which chance is known
 def importance(study: Path) -> dict[str, Any]:
     """Each setting's share, and what chance reaches, as plain data.
 
-    Of a folder that `zafu tune` wrote. Raises Refused where that holds no finished search, or too
-    few trials of full length.
+    Of a folder that `zafu tune` wrote. Raises Refused where that holds no finished search, or
+    too few trials of full length.
     """
     if not (study / "study.json").is_file():
         raise Refused(f"--study: expected a folder of zafu tune with study.json, found {study}")

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from zafu.errors import Refused
 from zafu.explain.runtime.hub import adapted, states_of
 from zafu.explain.runtime.subject import Subject
 from zafu.nets.depth import Deep
 from zafu.nets.ensemble import Ensemble
 from zafu.nets.mlp import MLP
 
+EXTRA = 6  # one more than the tokens of a class and the like, which come first, can be
 LEAST = 4  # cells along the shorter side of a grid that says where something is
 
 
@@ -53,13 +55,26 @@ def grids(subject: Subject) -> Grids:
     return Grids([_deepest(own) for own in seen], said)
 
 
-def gridded(stream: Tensor) -> Tensor:
-    """A stream as a grid: tokens that stand for patches of a square lie as these do."""
+def gridded(stream: Tensor, picture: tuple[int, ...]) -> Tensor:
+    """A stream as a grid: tokens that stand for patches of a picture lie as these do."""
     if stream.dim() == 4:
         return stream
-    side = math.isqrt(stream.shape[1])
-    patches = stream[:, stream.shape[1] - side * side :]  # without a class token
-    return patches.transpose(1, 2).unflatten(2, (side, side))
+    extra, *sides = laid_out(stream.shape[1], picture)
+    return stream[:, extra:].transpose(1, 2).unflatten(2, sides)
+
+
+def laid_out(tokens: int, picture: tuple[int, ...]) -> tuple[int, int, int]:
+    """How many tokens stand for no patch, and the patches down and across, which are squares.
+
+    Raises Refused where no such patches come to this number.
+    """
+    height, width = picture
+    for extra in range(EXTRA):
+        down = round(math.sqrt((tokens - extra) * height / width))
+        across = (tokens - extra) // max(down, 1)
+        if down * across == tokens - extra and down * width == across * height:
+            return extra, down, across
+    raise Refused(f"expected a token for each square patch of {height} x {width}, found {tokens}")
 
 
 def _deepest(streams: list[Tensor]) -> Tensor:
