@@ -221,6 +221,8 @@ def by_openvino(bench: Bench, weights: str) -> Contender:
     import openvino_genai as genai
 
     path = bench.place / weights / "model.gguf"
+    tried = "import openvino_genai, sys; openvino_genai.LLMPipeline(sys.argv[1], 'CPU')"
+    subprocess.run([sys.executable, "-c", tried, str(path)], check=True)  # some end the process
     pipe = genai.LLMPipeline(str(path), "CPU", INFERENCE_NUM_THREADS=1)
     prompt = openvino.Tensor(bench.prompt[None].numpy())
 
