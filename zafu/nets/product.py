@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zafu.nets import int4, int8
 from zafu.nets.factored import FactoredLinear
 from zafu.nets.int4 import Int4Linear
 from zafu.nets.int8 import Int8Linear, Reads
@@ -39,7 +40,7 @@ def product(
             return _turned(weight, bias, norm)
         return _after(norm, _upright(weight, bias))
     if (joined := beside(layers, order)) is not None:
-        return _after(norm, joined)
+        return _after(norm, _single(joined))
     each = [_single(layer) for layer in layers]
     together = each[0] if len(each) == 1 else lambda x: torch.cat([one(x) for one in each], -1)
     return _after(norm, together if order is None else lambda x: together(x)[:, order])
@@ -91,11 +92,55 @@ def _single(layer: nn.Module) -> Product:
     if isinstance(layer, FactoredLinear):
         down, up = product([layer.down]), product([layer.up])
         return lambda x: up(down(x))
+    if isinstance(layer, (Int8Linear, Int4Linear)):
+        return _few_bits(layer)
     return product([layer]) if plain(layer) else layer
 
 
+def _few_bits(layer: Int8Linear | Int4Linear) -> Product:
+    """The layer, less what it asks and casts at each call where few rows go through a kernel."""
+    if next(layer.buffers()).device.type != "cpu" or layer.bias is not None:
+        return layer
+    if isinstance(layer, Int8Linear) and layer.reads == "float":
+        eights, scale = layer.weight, layer.scale.bfloat16()
+
+        def by_eights(x: Tensor) -> Tensor:
+            if len(x) >= int8.FEW:
+                return layer(x)
+            return torch._weight_int8pack_mm(x.bfloat16(), eights, scale).to(x.dtype)
+
+        return by_eights
+    if isinstance(layer, Int4Linear) and not layer.out_features % int4.OUTPUTS:
+        (fours, grids), group = layer._kernel(), layer.group
+        multiply = torch.ops.aten._weight_int4pack_mm_for_cpu
+
+        def by_fours(x: Tensor) -> Tensor:
+            if len(x) > int4.FEW:
+                return layer(x)
+            return multiply(x.bfloat16(), fours, group, grids).to(x.dtype)
+
+        return by_fours
+    return layer
+
+
 def _after(norm: nn.RMSNorm | None, call: Product) -> Product:
-    return call if norm is None else lambda x: call(norm(x))
+    if norm is None:
+        return call
+    if norm.weight.dtype is not torch.float32:
+        return lambda x: call(norm(x))
+    weight, least = _of_norm(norm)
+    return lambda x: call(x / _length(x, least) * weight)
+
+
+def _of_norm(norm: nn.RMSNorm) -> tuple[Tensor, Tensor]:
+    """What a vector over its length is multiplied by, and the least length there is."""
+    root = math.sqrt(norm.weight.numel())
+    eps = norm.eps or torch.finfo(torch.float32).eps
+    return norm.weight.detach() * root, norm.weight.new_full((1, 1), root * math.sqrt(eps))
+
+
+def _length(x: Tensor, least: Tensor) -> Tensor:
+    return torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), least)
 
 
 def _matrix(layers: Sequence[nn.Module], order: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -113,19 +158,13 @@ def _matrix(layers: Sequence[nn.Module], order: Tensor | None) -> tuple[Tensor, 
 
 def _turned(weight: Tensor, bias: Tensor | None, norm: nn.RMSNorm | None) -> Product:
     """In float32 on a CPU."""
-    root = math.sqrt(weight.shape[1])
-    if norm is not None:
-        weight = weight * (norm.weight.detach() * root)
-    turned = weight.t().contiguous()
+    scale, least = (1.0, None) if norm is None else _of_norm(norm)
+    turned = (weight * scale).t().contiguous()
 
     def call(x: Tensor) -> Tensor:
         return torch.mm(x, turned) if bias is None else torch.addmm(bias, x, turned)
 
-    if norm is None:
-        return call
-    eps = norm.eps or torch.finfo(torch.float32).eps
-    least = torch.tensor([[root * math.sqrt(eps)]])
-    return lambda x: call(x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), least))
+    return call if least is None else lambda x: call(x / _length(x, least))
 
 
 def _upright(weight: Tensor, bias: Tensor | None) -> Product:
