@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.onnx.ops import symbolic
 
+from zafu.export.runtime.forms import Form
 from zafu.nets.int4 import Int4Linear
 from zafu.nets.int8 import LEAST, Int8Conv, Int8Linear
 
@@ -91,7 +92,7 @@ class Conv8(nn.Module):
         size, zero = self.grid or self._range(x)
         whole = (x / size + zero).round().clamp(0, 255).to(torch.uint8)
         high, wide = self.how["padding"]
-        attributes = {
+        attributes: dict[str, Any] = {
             "strides": [*self.how["stride"]],
             "dilations": [*self.how["dilation"]],
             "pads": [high, wide, high, wide],
@@ -163,4 +164,4 @@ def _conv(layer: Int8Conv) -> nn.Module:
     return Widening8(layer) if layer.reads == "float" else Conv8(layer)
 
 
-FORMS = {Int8Linear: _linear, Int8Conv: _conv, Int4Linear: Linear4}
+FORMS: dict[type[nn.Module], Form] = {Int8Linear: _linear, Int8Conv: _conv, Int4Linear: Linear4}
