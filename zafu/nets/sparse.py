@@ -37,6 +37,16 @@ class Sparse(nn.Module):
         self._whole: tuple[tuple[int, int, int], Tensor] | None = None  # by the versions it is of
         self._where: tuple[int, Tensor] | None = None  # the mask's version, and the places it says
 
+    @property
+    def out_features(self) -> int:
+        """Numbers that a linear layer makes; channels of a convolution."""
+        return self.shape[0]
+
+    @property
+    def in_features(self) -> int:
+        """Numbers that a linear layer reads."""
+        return math.prod(self.shape[1:])
+
     def train(self, mode: bool = True) -> Sparse:
         """As any module; fused optimizers don't tell a tensor that they have changed it."""
         self._whole = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zafu.export.contract import Answers
 
 
-def one_by_one(answer: Answers, shape: tuple[int, ...]) -> Answers:
+def one_by_one(answer: Answers, shape: Sequence[int]) -> Answers:
     """Sample after sample, each of the shape `(1, ...)` of the first input.
 
     A window of tokens that is shorter is filled up behind its end, which no token before can see.
@@ -15,7 +17,7 @@ def one_by_one(answer: Answers, shape: tuple[int, ...]) -> Answers:
 
     def answers(*inputs: np.ndarray) -> np.ndarray:
         first = inputs[0]
-        if len(shape) > 2 or first.shape[1:] == shape[1:]:
+        if len(shape) > 2 or [*first.shape[1:]] == [*shape[1:]]:
             rows = [answer(*(x[i : i + 1] for x in inputs)) for i in range(len(first))]
             return np.concatenate(rows)
         time = first.shape[1]

@@ -19,8 +19,12 @@ def write(source: Source, part: Path) -> None:
     """Fill a folder with the program."""
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter, about itself
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # pyright: ignore[reportMissingImports]
+            XnnpackPartitioner,
+        )
+        from executorch.exir import (  # pyright: ignore[reportMissingImports]
+            to_edge_transform_and_lower,
+        )
 
         program = graph.of_one(source, forms.widened(source))
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
@@ -29,7 +33,7 @@ def write(source: Source, part: Path) -> None:
 
 def opened(folder: Path) -> Answers:
     """The program, given sample after sample."""
-    from executorch.runtime import Runtime
+    from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
 
     program = Runtime.get().load_program(folder / FILE)
     method = program.load_method("forward")

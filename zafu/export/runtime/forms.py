@@ -91,9 +91,10 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 def conv(weight: Tensor, bias: Tensor | None, how: Mapping[str, Any]) -> nn.Conv2d:
     """A convolution of these weights `(outputs, inputs / groups, height, width)`."""
-    outputs, inputs, *size = weight.shape
+    outputs, inputs, *_ = weight.shape
+    size: Any = tuple(weight.shape[2:])
     made = nn.Conv2d(
-        inputs * how["groups"], outputs, tuple(size), bias=bias is not None, device="meta", **how
+        inputs * how["groups"], outputs, size, bias=bias is not None, device="meta", **how
     )
     return _filled(made, weight, bias)
 

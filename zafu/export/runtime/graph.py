@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
@@ -15,7 +16,11 @@ from zafu.signature import Tokens
 
 def of_any(source: Source, module: nn.Module) -> ExportedProgram:
     """A graph for any number of samples, and for windows of any length."""
-    return captured(module, first(source, 2), dimensions(source))
+    dims = dimensions(source)
+    parameters = inspect.signature(module.forward).parameters.values()
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):  # it takes all as one tuple
+        return captured(module, first(source, 2), (dims,))
+    return captured(module, first(source, 2), dims)
 
 
 def of_one(source: Source, module: nn.Module) -> ExportedProgram:

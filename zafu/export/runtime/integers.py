@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.onnx.ops import symbolic
 
 from zafu.export.contract import Source
-from zafu.export.runtime.forms import WIDE
+from zafu.export.runtime.forms import WIDE, Form
 from zafu.nets.fp8 import Fp8, Fp8Conv, Fp8Linear
 from zafu.nets.int4 import Int4Linear
 from zafu.nets.int8 import LEAST, Int8Conv, Int8Linear
@@ -104,7 +104,7 @@ class Conv8(nn.Module):
         size, zero = self.grid or self._range(x)
         whole = (x / size + zero).round().clamp(0, 255).to(torch.uint8)
         high, wide = self.how["padding"]
-        attributes = {
+        attributes: dict[str, Any] = {
             "strides": [*self.how["stride"]],
             "dilations": [*self.how["dilation"]],
             "pads": [high, wide, high, wide],
@@ -183,7 +183,7 @@ def _table(layer: Table) -> nn.Module:
     return WIDE[Table](layer)
 
 
-FORMS = {
+FORMS: dict[type[nn.Module], Form] = {
     Int8Linear: _linear,
     Int8Conv: _conv,
     Int4Linear: Linear4,

@@ -59,7 +59,7 @@ def write(source: Source, part: Path, weights: str) -> None:
 
 def opened(folder: Path, threads: int) -> Answers:
     """An interpreter with so many threads, given sample after sample."""
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
 
     interpreter = Interpreter(model_path=str(folder / FILE), num_threads=threads)
     runner = interpreter.get_signature_runner()

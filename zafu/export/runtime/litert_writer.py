@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import sys
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
 
 def write(taken: str, file: str, weights: str) -> None:
     """Write the model of a graph that torch has taken."""
-    import litert_torch
+    import litert_torch  # pyright: ignore[reportMissingImports]
 
     program = torch.export.load(taken)
-    given, _ = program.example_inputs
-    model = litert_torch.convert(program.module(), given)
+    taken_with: Any = program.example_inputs
+    model = litert_torch.convert(program.module(), taken_with[0])
     if weights == "f32":
         model.export(file)
         return
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import quantizer, recipe  # pyright: ignore[reportMissingImports]
 
     with TemporaryDirectory() as place:
         model.export(f"{place}/whole.tflite")

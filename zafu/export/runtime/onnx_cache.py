@@ -52,7 +52,7 @@ class WithPast(nn.Module):
 
 def graph_of(source: Source, module: Decoder) -> ExportedProgram:
     """The graph of a decoder with a past of any length."""
-    sizes, past = graph.dimensions(source), example(module, batch=2, time=3)
+    sizes, past = graph.dimensions(source), example(cast(Decoder, source.module), batch=2, time=3)
     free = dims(past, sizes[0][0], Dim("past", min=0, max=MOST))
     return graph.captured(WithPast(module), (*graph.first(source, 2), past), (*sizes, free))
 

@@ -21,19 +21,20 @@ def write(source: Source, part: Path, weights: Literal["f32", "f16", "int8"]) ->
     """Fill a folder with the graph and its weights."""
     import openvino
 
+    toolkit: Any = openvino
     if weights == "f32":
         forms.tell(source, forms.EIGHT)  # the converter computes what does not change
     with TemporaryDirectory() as place:
         onnx.write(source, Path(place))
-        model: Any = openvino.convert_model(Path(place) / onnx.FILE)
+        model: Any = toolkit.convert_model(Path(place) / onnx.FILE)
         if weights == "int8":
             model = _rounded(source, model)
-        openvino.save_model(model, part / FILE, compress_to_fp16=weights == "f16")
+        toolkit.save_model(model, part / FILE, compress_to_fp16=weights == "f16")
 
 
 def _rounded(source: Source, model: Any) -> Any:
     """The model in 8 bits; ranges are those of the training samples."""
-    import nncf
+    import nncf  # pyright: ignore[reportMissingImports]
 
     nncf.set_log_level(logging.ERROR)
     names, count = names_of(source), len(source.seen[0])
@@ -52,7 +53,8 @@ def opened(folder: Path, threads: int) -> Answers:
     """A compiled model that computes in 32 bits what is not rounded, with so many threads."""
     import openvino
 
-    core = openvino.Core()
+    toolkit: Any = openvino
+    core = toolkit.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
