@@ -7,7 +7,7 @@ time; answers that follow each other depend on each other, so both are rather to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from zafu.bench.load import Heard, Plan, run
 from zafu.export.gate import FITTED
 from zafu.measure import Z95, Measurement, bootstrap
 
+TURNS = 3  # of servers that are compared
 SLICES = 20  # of a phase, whose throughputs are compared
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -58,9 +59,47 @@ def _plan(
     return Plan(port=port, **asking.plan(), clients=clients, seconds=seconds, rate=rate)
 
 
+def in_turns(
+    ports: Mapping[str, int], asking: Asking, clients: int, seconds: float
+) -> dict[str, list[Phase]]:
+    """One client and many, of several servers in turn: what else goes on meets them alike."""
+    plans = {
+        kind: {n: _plan(port, asking, n, seconds / TURNS) for n in (1, clients)}
+        for kind, port in ports.items()
+    }
+    heard = {(kind, n): list[Heard]() for kind, of in plans.items() for n in of}
+    for kind in plans:
+        run(_plan(ports[kind], asking, clients, min(1.0, seconds / 4)))
+    for _ in range(TURNS):
+        for kind, n in heard:
+            heard[kind, n].append(run(plans[kind][n]))
+    names = {1: "1 client", clients: f"{clients} clients"}
+    return {
+        kind: [told(names[n], joined(heard[kind, n])) for n in of] for kind, of in plans.items()
+    }
+
+
+def joined(parts: Sequence[Heard]) -> Heard:
+    """What was heard in several turns, as if they had followed each other."""
+    whole = Heard()
+    for part in parts:
+        whole.ends += [end + whole.seconds for end in part.ends]
+        whole.took += part.took
+        whole.first += part.first
+        whole.tokens += part.tokens
+        whole.refused += part.refused
+        whole.failed += part.failed
+        whole.seconds += part.seconds
+    return whole
+
+
 def phase(name: str, plan: Plan) -> Phase:
     """What is heard of a server under a load."""
-    heard = run(plan)
+    return told(name, run(plan))
+
+
+def told(name: str, heard: Heard) -> Phase:
+    """What was heard, in figures."""
     found = {"answers": per_second(heard, np.ones(len(heard.ends)), "/s")}
     if heard.took:
         found |= {k: quantile(heard.took, share) for k, share in QUANTILES.items()}

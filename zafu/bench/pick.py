@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,6 +86,23 @@ def measured(
             continue
         rows.append(Form(kind, phases, measure.weights(folder)))
     return rows, read
+
+
+def compared(
+    found: dict[str, Path], *, clients: int, seconds: float, say: Say
+) -> tuple[list[Form], float]:
+    """The same for forms of one model, whose servers are up at once and loaded in turn."""
+    read = bandwidth()
+    ask = asking.of(opened(found["torch"]))
+    with ExitStack() as up:
+        ports = dict[str, int]()
+        for kind, folder in found.items():
+            try:
+                ports[kind] = up.enter_context(running(folder))
+            except ZafuError as error:
+                say(f"{kind}: left out: {error}")
+        phases = measure.in_turns(ports, ask, clients, seconds)
+    return [Form(kind, of, measure.weights(found[kind])) for kind, of in phases.items()], read
 
 
 def best(rows: Sequence[Form]) -> dict[str, str]:

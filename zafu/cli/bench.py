@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("run", type=Path, nargs="+", help="runs, or exported folders")
     add("--kind", action="append", default=[], help="only this form (default: all that are there)")
     add("--clients", type=int, default=32, help="clients at once (default: 32)")
-    add("--seconds", type=float, help="of each of three phases (default: 10; 3 to pick)")
+    add("--seconds", type=float, help="of each load (default: 10; 3 to pick)")
     add("--pick", action="store_true", help="measure all forms that can be had; keep the best")
     add("--json", action="store_true", help="print JSON")
 
@@ -30,8 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs.require()
     seconds = arguments.seconds or (3.0 if arguments.pick else 10.0)
-    if arguments.clients < 1 or not 0.5 <= seconds <= 3600:
-        raise Refused("expected --clients >= 1 and --seconds from 0.5 to 3600")
+    if arguments.clients < 2 or not 0.5 <= seconds <= 3600:
+        raise Refused("expected --clients >= 2 and --seconds from 0.5 to 3600")
     if arguments.pick and (len(arguments.run) > 1 or arguments.kind):
         raise Refused("--pick: expected one run, and no --kind")
     from zafu.bench import pick
@@ -40,10 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     for folder in arguments.run:
         if arguments.pick:
-            found = pick.all_forms(folder, note)
+            found, measured = pick.all_forms(folder, note), pick.compared
         else:
-            found = pick.forms(folder, arguments.kind)
-        rows, read = pick.measured(found, clients=arguments.clients, seconds=seconds, say=note)
+            found, measured = pick.forms(folder, arguments.kind), pick.measured
+        rows, read = measured(found, clients=arguments.clients, seconds=seconds, say=note)
         (show_bench.as_json if arguments.json else show_bench.shown)(folder, rows, read)
         if arguments.pick:
             chosen = pick.best(rows)
