@@ -87,6 +87,15 @@ def test_a_sum_that_lacks_more_than_it_may_fails() -> None:
     assert not any("lacks" in text for text in found.failures(0.03))
 
 
+def test_one_sample_shows_nothing() -> None:
+    one = subject(Corner(), DIGITS[:1], output=1)
+
+    found = checked(Right(), [one], [Right().of(one)])
+
+    assert not found.tried
+    assert found.failures(0.01) == []
+
+
 def test_weights_in_random_order_are_the_same_weights() -> None:
     module = Corner()
 

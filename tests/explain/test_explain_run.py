@@ -68,7 +68,10 @@ def test_the_command_writes_a_page_beside_the_run(
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (Asked(methods=("permutation", "grad-cam")), "permutation: expected another one.*columns"),
+        (
+            Asked(methods=("permutation", "grad-cam")),
+            "--methods permutation: expected columns, found pixels",
+        ),
         (Asked(methods=("no-such",)), "expected one of"),
         (Asked(prompt="def "), "--prompt: expected a language model, found one of pixels"),
         (Asked(rows=0), "--rows: expected a number >= 1"),
@@ -103,7 +106,7 @@ def test_an_export_is_explained_by_its_answers_alone(run: Run, tmp_path: Path) -
     assert [one["method"] for one in live] == ["integrated-gradients", "occlusion"]
     assert live[0]["output"] == live[1]["output"]
     assert live[0]["probability"] == pytest.approx(live[1]["probability"], abs=1e-4)
-    with pytest.raises(RecipeError, match="another runtime gives answers alone"):
+    with pytest.raises(Refused, match="another runtime gives answers alone"):
         explain(tmp_path / "onnx", Asked(methods=("saliency",)))
     with pytest.raises(Refused, match="--rows: expected a run with its data"):
         explain(tmp_path / "onnx", Asked(rows=1))

@@ -64,8 +64,9 @@ def _tell(found: dict[str, Any]) -> None:
         print(f"{sample['name']:24.24}{sample['output']}  {sure}")
     print()
     for kind, method in found["methods"].items():
-        failures = method["checks"]["failures"]
-        verdict = f"failed: {'; '.join(failures)}" if failures else "checks passed"
+        failures, tried = method["checks"]["failures"], method["checks"]["tried"]
+        passed = "checks passed" if tried else "not checked: too few samples"
+        verdict = f"failed: {'; '.join(failures)}" if failures else passed
         print(f"{kind:22}{method['seconds']:8.2f} s a sample   {verdict}")
     for kind, reason in found["refused"].items():
         print(f"{kind:22}not shown: {reason}")

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = _found(arguments.family, FAMILIES, "family").kinds()
     if arguments.kind is None:
         for kind, technique in kinds.items():
-            print(f"{kind:20}{_first_line(technique)}")
+            print(f"{kind:22}{_first_line(technique)}")
         return 0
     technique: type[Family] = _found(arguments.kind, kinds, arguments.family)
     print(inspect.cleandoc(inspect.getmodule(technique).__doc__ or ""), end="\n\n")

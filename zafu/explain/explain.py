@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from zafu.errors import Fault, RecipeError, Refused
+from zafu.errors import Refused
 from zafu.explain.contract import Aside, Attribution, Explanation, Overview, Values
 from zafu.explain.counterfactual import Counterfactual
 from zafu.explain.integrated_gradients import IntegratedGradients
@@ -105,10 +105,8 @@ def _methods(scene: Scene, asked: Asked) -> tuple[list[Explanation], dict[str, s
     else:
         able, refused = [worded(Explanation, text) for text in asked.methods], {}
         reasons = {method.kind: why_not(method, scene) for method in able}
-        if faults := [
-            Fault(f"--methods {k}", "another one", why) for k, why in reasons.items() if why
-        ]:
-            raise RecipeError(faults)
+        if faults := [f"--methods {kind}: {why}" for kind, why in reasons.items() if why]:
+            raise Refused("\n".join(faults))
     if asked.move is None:
         return able, refused
     if not any(isinstance(method, Counterfactual) for method in able):

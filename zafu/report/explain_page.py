@@ -45,12 +45,9 @@ def page(found: dict[str, Any]) -> str:
 def _header(found: dict[str, Any]) -> Element:
     methods = mapping(found.get("methods"))
     wrong = [kind for kind in methods if explain_samples.failed(methods, kind)]
-    good = len(methods) - len(wrong)
-    said = (
-        f"{good} of {len(methods)} methods passed their checks on held-out samples."
-        if methods
-        else ""
-    )
+    checks = [mapping(mapping(said).get("checks")) for said in methods.values()]
+    good = sum(bool(check.get("tried")) and not check.get("failures") for check in checks)
+    said = f"{good} of {len(methods)} methods passed their checks." if methods else ""
     facts = {
         "Model": words(found.get("model")),
         "Samples shown": short(float(len(mappings(found.get("samples"))))),

@@ -48,13 +48,18 @@ class Checked(NamedTuple):
                 found.append(f"what it ranks first does not matter more than chance when {name}")
         return found
 
+    @property
+    def tried(self) -> bool:
+        """Whether there were samples enough to say something of a map."""
+        return self.deletion is not None
+
     def plain(self, within: float) -> dict[str, Any]:
         """As plain data."""
         known = {"random": self.random, "deletion": self.deletion, "insertion": self.insertion}
         said: dict[str, Any] = {name: m.dump() for name, m in known.items() if m is not None}
         if self.missing is not None:
             said["missing"] = self.missing
-        return {**said, "failures": self.failures(within)}
+        return {**said, "tried": self.tried, "failures": self.failures(within)}
 
 
 def checked(method: Attribution, subjects: Sequence[Subject], found: Sequence[Values]) -> Checked:
@@ -149,7 +154,7 @@ def _ranks(values: Tensor) -> np.ndarray:
 
 
 def _interval(values: Sequence[float], unit: str = "") -> Measurement | None:
-    if not values:
+    if len(values) < 2:  # one has no interval, and so shows nothing
         return None
     return bootstrap([np.array(values)], lambda x: float(x.mean()), unit=unit)
 
