@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,8 +16,13 @@ from hypothesis import strategies as st
 from zafu.errors import DataError, Refused
 from zafu.serve import body, crowd, vllm
 from zafu.serve.batching import Batcher, best_size
+from zafu.serve.explaining import Explaining
+from zafu.serve.limits import Limits
 from zafu.serve.metrics import Metrics
 from zafu.serve.refusal import Rejected
+from zafu.serve.speaking import Speaking
+from zafu.serve.texts import Texts
+from zafu.serve.voices import Recomputed
 from zafu.serve.wording import Wording
 
 
@@ -140,3 +147,37 @@ def test_vllm_gets_the_folder_and_no_secret_among_its_words(tmp_path: Path) -> N
     assert "PYTHONPATH" not in variables
     with pytest.raises(Refused, match="expected bin/vllm in it"):
         vllm.executable(tmp_path)
+
+
+class Panic(BaseException):
+    """As native code raises it: no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("act", "message"), [(Panic, "no tokens can be made of it"), (None, "took too long")]
+)
+def test_a_tokenizer_that_panics_or_hangs_is_a_refusal_in_time(
+    act: type[BaseException] | None, message: str
+) -> None:
+    class Bad(Letters):
+        def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+            if act:
+                raise act
+            time.sleep(0.5)
+            return super().encode(texts)
+
+    def answers(*inputs: np.ndarray) -> np.ndarray:
+        return np.zeros((*inputs[0].shape, 257), np.float32)
+
+    metrics, limits = Metrics(), Limits(text_seconds=0.05)
+    voice = Recomputed(answers, context=64, slots=1)
+    speaking = Speaking(voice, 256, metrics, waiting=1)
+    routes = Texts("x", Bad(), speaking, cast(Explaining, None), limits)
+
+    begun = time.perf_counter()
+    with pytest.raises(Rejected) as error:
+        asyncio.run(routes._tokens("abc"))
+
+    assert message in error.value.message
+    assert error.value.status == 400
+    assert time.perf_counter() - begun < 1

@@ -6,7 +6,7 @@ When the client goes away, or the server gives up, the source of the pieces is c
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, final
 
@@ -22,15 +22,20 @@ DONE = b"data: [DONE]\n\n"
 class Events(Response):
     """A response of JSON events."""
 
-    def __init__(self, source: AsyncGenerator[dict[str, Any], None]) -> None:
+    def __init__(
+        self, source: AsyncGenerator[dict[str, Any], None], ended: Callable[[], None]
+    ) -> None:
         fresh = {"cache-control": "no-store"}
         super().__init__(None, media_type="text/event-stream", headers=fresh)
         del self.headers["content-length"]
-        self._source = source
+        self._source, self._ended = source, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all events, and their end."""
-        await unless_gone(receive, self._sent(send))
+        try:
+            await unless_gone(receive, self._sent(send))
+        finally:
+            self._ended()  # also where nothing of the source was asked for
 
     async def _sent(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

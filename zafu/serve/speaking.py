@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Literal, NamedTuple, final
@@ -46,7 +47,7 @@ class Text:
     generator: torch.Generator
     heard: asyncio.Queue[Said] = field(default_factory=asyncio.Queue)
     until: float = math.inf  # when it ends, by the clock of perf_counter
-    given_up: bool = False  # set by whoever listens
+    given_up: bool = False  # nobody listens any more
     count: int = 0  # tokens that were written
     last: int = 0
     begun: float = field(default_factory=perf_counter)
@@ -100,6 +101,12 @@ class Speaking:
         self._waiting.append(text)
         self._metrics.add("prompt_tokens_total", len(text.prompt))
         self._some.set()
+
+    def give_up(self, text: Text) -> None:
+        """Nobody listens any more: its slot, or its place before one, is free."""
+        text.given_up = True
+        with suppress(ValueError):  # it waits no more
+            self._waiting.remove(text)
 
     def finish(self) -> None:
         """Texts end now, as if they had reached their length."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal, final
 
@@ -147,8 +148,6 @@ class Texts:
             found = await asyncio.wait_for(asyncio.shield(work), self._limits.text_seconds)
         except TimeoutError:
             raise Rejected(400, "prompt: took too long to be made tokens of") from None
-        except Rejected:
-            raise
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001  (a panic of native code is no Exception)
@@ -167,8 +166,12 @@ class Texts:
         self._speaking.begin(text)
         if asked.stream:
             usage = bool(asked.stream_options and asked.stream_options.include_usage)
-            return Events(self._events(text, stops, form, head, usage))
-        whole = await unless_gone(request.receive, self._whole(text, stops))
+            source = self._events(text, stops, form, head, usage)
+            return Events(source, partial(self._speaking.give_up, text))
+        try:
+            whole = await unless_gone(request.receive, self._whole(text, stops))
+        finally:
+            self._speaking.give_up(text)
         choice = form.whole(*whole)
         found = {**head, "object": form.kind, "choices": [choice], "usage": _usage(text)}
         return JSONResponse(found)
@@ -196,22 +199,17 @@ class Texts:
     ) -> AsyncGenerator[tuple[str, str | None], None]:
         """Pieces of what is written, the last one with the reason of its end."""
         wording = Wording(self._encoder, stops)
-        try:
-            while True:
-                said = await text.heard.get()
-                if said.failed:
-                    raise Rejected(500, "the model could not answer; the server's log says why")
-                if said.reason:
-                    rest = wording.rest()
-                    yield rest, "stop" if wording.stopped else said.reason
-                    return
-                if said.token is not None and (piece := wording.add(said.token)):
-                    yield piece, None
-                if wording.stopped:
-                    yield "", "stop"
-                    return
-        finally:
-            text.given_up = True
+        while not wording.stopped:
+            said = await text.heard.get()
+            if said.failed:
+                raise Rejected(500, "the model could not answer; the server's log says why")
+            if said.reason:
+                rest = wording.rest()
+                yield rest, "stop" if wording.stopped else said.reason
+                return
+            if said.token is not None and (piece := wording.add(said.token)):
+                yield piece, None
+        yield "", "stop"
 
 
 def _usage(text: Text) -> dict[str, int]:
