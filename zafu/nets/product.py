@@ -7,6 +7,9 @@ length, its sum with epsilon, a division; its weight goes into the matrix. Layer
 put side by side where their numbers can be; others are called one by one.
 """
 
+# torch's kernels for few bits have no public names
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 import math
