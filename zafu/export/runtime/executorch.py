@@ -33,10 +33,12 @@ def write(source: Source, part: Path) -> None:
 
 def opened(folder: Path) -> Answers:
     """The program, given sample after sample."""
-    from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the runtime, about itself
+        from executorch.runtime import Runtime  # pyright: ignore[reportMissingImports]
 
-    program = Runtime.get().load_program(folder / FILE)
-    method = program.load_method("forward")
+        program = Runtime.get().load_program(folder / FILE)
+        method = program.load_method("forward")
     assert method is not None  # noqa: S101  (it was written with one)
     shape = tuple(method.metadata.input_tensor_meta(0).sizes())
 
