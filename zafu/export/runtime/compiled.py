@@ -26,12 +26,16 @@ def write(source: Source, part: Path) -> None:
 
 
 def opened(folder: Path, threads: int) -> Answers:
-    """Its code in this process, with so many threads."""
+    """Its code in this process, with so many threads; it does not look at strides."""
     torch.set_num_threads(threads)
     model = aoti_load_package(str(folder / FILE))
 
     def answers(*inputs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return model(*map(torch.from_numpy, read(inputs))).float().numpy()
+            return (
+                model(*(torch.from_numpy(np.ascontiguousarray(x)) for x in read(inputs)))
+                .float()
+                .numpy()
+            )
 
     return answers

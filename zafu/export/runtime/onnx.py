@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.export import ExportedProgram
 
 from zafu.artifact import read_json
 from zafu.export.contract import FITTED, NAMES, Answers, Source, Speaker, names_of
@@ -21,18 +23,33 @@ OPSET = 20
 
 
 def write(source: Source, part: Path) -> None:
-    """Fill a folder with the graph; batches, and windows of tokens, may have any size."""
+    """Fill a folder with the graph; batches, and windows of tokens, may have any size.
+
+    That of a decoder takes what was read before, and gives it back.
+    """
+    module = _narrow(source)
+    if not isinstance(module, Decoder):
+        _save(graph.of_any(source, module), part, names_of(source), ())
+        return
+    names = (*names_of(source), *cache.names(module, "past"))
+    _save(cache.graph_of(source, module), part, names, cache.names(module, "present"))
+
+
+def write_whole(source: Source, part: Path) -> None:
+    """The same, but for windows that are read at once, without what was before."""
+    _save(graph.of_any(source, _narrow(source)), part, names_of(source), ())
+
+
+def _narrow(source: Source) -> nn.Module:
+    integers.tell(source)
+    module = forms.plain(source.module, integers.FORMS)
+    forms.kept_narrow(module)
+    return module
+
+
+def _save(taken: ExportedProgram, part: Path, names: Sequence[str], outputs: Sequence[str]) -> None:
     from onnxscript.optimizer import optimize_ir
 
-    module, names, outputs = forms.plain(source.module, integers.FORMS), names_of(source), ()
-    integers.tell(source)
-    forms.kept_narrow(module)
-    if isinstance(module, Decoder):
-        names = (*names, *cache.names(module, "past"))
-        outputs = cache.names(module, "present")
-        taken = cache.graph_of(source, module)
-    else:
-        taken = graph.of_any(source, module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(

@@ -25,7 +25,7 @@ def write(source: Source, part: Path, weights: Literal["f32", "f16", "int8"]) ->
     if weights == "f32":
         forms.tell(source, forms.EIGHT)  # the converter computes what does not change
     with TemporaryDirectory() as place:
-        onnx.write(source, Path(place))
+        onnx.write_whole(source, Path(place))
         model: Any = toolkit.convert_model(Path(place) / onnx.FILE)
         if weights == "int8":
             model = _rounded(source, model)
