@@ -101,7 +101,8 @@ def conv(weight: Tensor, bias: Tensor | None, how: Mapping[str, Any]) -> nn.Conv
 
 def embedding(weight: Tensor) -> nn.Embedding:
     """A table of these vectors `(rows, dims)`."""
-    return _filled(nn.Embedding(*weight.shape, device="meta"), weight, None)
+    rows, dims = weight.shape
+    return _filled(nn.Embedding(rows, dims, device="meta"), weight, None)
 
 
 def _filled(layer: Any, weight: Tensor, bias: Tensor | None) -> Any:
