@@ -21,13 +21,12 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         moved = tuple(x.to(device, non_blocking=True) for x in self.inputs)
-        return Batch(moved, self.targets.to(device, non_blocking=True), self.ids)
+        return self._replace(inputs=moved, targets=self.targets.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
         """The same batch in memory from which a GPU copies while the processor goes on."""
-        return Batch(
-            tuple(x.pin_memory() for x in self.inputs), self.targets.pin_memory(), self.ids
-        )
+        pinned = tuple(x.pin_memory() for x in self.inputs)
+        return self._replace(inputs=pinned, targets=self.targets.pin_memory())
 
 
 class Portion(NamedTuple):

@@ -16,7 +16,8 @@ from zafu.artifact import read_json, write_json
 from zafu.build import load_model
 from zafu.compress.words import chain, link
 from zafu.errors import RecipeError, Refused
-from zafu.export import hub
+from zafu.export.gate import export
+from zafu.export.hub import Hub
 from zafu.fuse.fusion import fuse
 from zafu.recipe import Recipe
 from zafu.run import Run, prepared
@@ -61,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(place: Path) -> Path:
     """The run of text as a folder of transformers."""
-    hub.export(Run.open(place / "text-0"), place / "exported")
+    export(Run.open(place / "text-0"), Hub(), place / "exported")
     return place / "exported"
 
 

@@ -55,8 +55,9 @@ class Doubled:
         return self._split.raw(ids)
 
     def finish(self, batch: Batch) -> Batch:
-        inputs, targets, ids = self._split.finish(batch)
-        return Batch(tuple(map(doubled, inputs)), doubled(targets), ids)
+        found = self._split.finish(batch)
+        inputs = tuple(map(doubled, found.inputs))
+        return found._replace(inputs=inputs, targets=doubled(found.targets))
 
     def batch(self, ids: np.ndarray) -> Batch:
         return self.finish(self.raw(ids))
