@@ -237,8 +237,8 @@ def answered(call: Call, run: Run, data: Path) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def contenders(run: Run, data: Path, *, quick: bool) -> Iterator[Contender]:
-    """The net, what zafu makes of it, and what its peers do."""
+def contenders(run: Run, data: Path, lacking: list[str], *, quick: bool) -> Iterator[Contender]:
+    """The net, what zafu makes of it, and what its peers do; who cannot goes into `lacking`."""
     module, own, _ = load_model(run.model)
     yield Contender("float32, eager", module, _size(module), _count(module))
     for text in CHAINS[:4:3] if quick else CHAINS:
@@ -259,9 +259,15 @@ def contenders(run: Run, data: Path, *, quick: bool) -> Iterator[Contender]:
         [b.inputs[0] for b in calibration_batches(own.data.open(data, "train"), 128, 0)]
     )
     yield _recovered(run, data)
+    yield Contender("ONNX Runtime float32", *by_onnxruntime(module, seen, rounded=False))
+    try:
+        rounded_too = by_onnxruntime(module, seen, rounded=True)
+    except ValueError as error:
+        lacking.append(f"ONNX Runtime int8, calibrated: {error}")
+    else:
+        yield Contender("ONNX Runtime int8, calibrated", *rounded_too)
     for rounded in (False, True):
         says = "int8, calibrated" if rounded else "float32"
-        yield Contender(f"ONNX Runtime {says}", *by_onnxruntime(module, seen, rounded=rounded))
         yield Contender(f"OpenVINO {says}", *by_openvino(module, seen, rounded=rounded))
     yield Contender("torch.compile, frozen", _compiled(module), _size(module))
 
@@ -327,7 +333,8 @@ def main() -> None:
     source = recipe(place / "pictures", 8 if given.quick else WIDTH, 2 if given.quick else EPOCHS)
     run = trained(source, "net", place / "runs")
     data = prepared(run.recipe, place / "runs")
-    found = list(contenders(run, data, quick=given.quick))
+    lacking = list[str]()
+    found = list(contenders(run, data, lacking, quick=given.quick))
     torch.set_num_threads(1)
     split = run.recipe.data.open(data, "test")
     some = split.batch(np.arange(min(32, len(split)))).inputs[0]
@@ -362,6 +369,8 @@ def main() -> None:
             "| | accuracy | less before | numbers | kB | times smaller | 1 picture | 32 pictures |",
             "|---|--:|--:|--:|--:|--:|--:|--:|",
             *lines,
+            "",
+            *(f"Not here: {text}." for text in lacking),
             "",
         ]
     )
