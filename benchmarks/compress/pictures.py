@@ -312,6 +312,10 @@ def _recovered(run: Run, data: Path) -> Contender:
     return Contender(name, module.eval(), _size(module), _count(module))
 
 
+def _named(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
 def _size(module: nn.Module) -> int:
     return tensors.size(tensors.of_module(module))
 
@@ -351,7 +355,7 @@ def main() -> None:
         lines.append(
             f"| {one.name} | {100 * score.value:.2f} [{100 * (score.low or 0):.2f}, "
             f"{100 * (score.high or 0):.2f}] | {100 * gap['value']:+.2f} [{100 * gap['low']:+.2f}, "
-            f"{100 * gap['high']:+.2f}] | {one.parameters or '':,} | {one.bytes / 1e3:.0f} | "
+            f"{100 * gap['high']:+.2f}] | {_named(one.parameters)} | {one.bytes / 1e3:.0f} | "
             f"{found[0].bytes / one.bytes:.2f} | {' | '.join(times)} |"
         )
     facts, side = environment(1), 8 * LARGER
