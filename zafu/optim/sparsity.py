@@ -20,8 +20,8 @@ Score = Literal["magnitude", "movement"]
 Scope = Literal["layer", "model"]
 
 
-class Sparsity(Spec):
-    """Which share of the weights of matrices becomes 0 during training, and when."""
+class Zeros(Spec):
+    """Which share of the weights of matrices becomes 0, and when: what a recipe and a link set."""
 
     amount: float = Field(default=0.8, ge=0, lt=1)
     """Share of the weights that are 0 in the end, 0 <= a < 1."""
@@ -40,6 +40,10 @@ class Sparsity(Spec):
     is tied to another stays whole."""
     skip: tuple[str, ...] = ("lm_head", "head")
     """Patterns of names of those that keep all."""
+
+
+class Sparsity(Zeros):
+    """Which share of the weights of matrices becomes 0 during training, and when."""
 
     def check(self) -> Iterable[Fault]:
         """There is time between begin and end."""
