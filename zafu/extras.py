@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 
-from zafu.errors import Fault
+from zafu.errors import Fault, MissingExtra
 
 
 def missing(needs: Iterable[tuple[str, str]], path: str) -> Iterator[Fault]:
@@ -14,3 +14,10 @@ def missing(needs: Iterable[tuple[str, str]], path: str) -> Iterator[Fault]:
         if find_spec(package) is None:
             hint = f"pip install 'zafu[{extra}]'"
             yield Fault(path, f"the package {package}", "not installed", hint=hint)
+
+
+def require(needs: Iterable[tuple[str, str]]) -> None:
+    """Raise MissingExtra where a package of (package, extra) is not installed."""
+    for package, extra in needs:
+        if find_spec(package) is None:
+            raise MissingExtra(package, extra)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +22,12 @@ from zafu import artifact
 from zafu.artifact import read_json, write_json
 from zafu.batch import Batch
 from zafu.data.contract import Split
-from zafu.errors import Interrupted, Mismatch, MissingExtra, Refused
+from zafu.errors import Interrupted, Mismatch, Refused
 from zafu.evaluation.against import compared
 from zafu.export import card, interface, written
 from zafu.export.contract import FITTED, Answers, Export, Source
 from zafu.export.source import taken
+from zafu.extras import require
 from zafu.latency import BATCHES, filled, timed
 from zafu.loading.requests import in_order
 from zafu.run import Run
@@ -63,9 +63,7 @@ def export(
     to = to or run.folder / "export" / how.kind
     if to.exists() and not (to / artifact.CARD).is_file():
         raise Refused(f"{to}: expected a folder that zafu wrote or none, found another")
-    for package, extra in how.needs:
-        if find_spec(package) is None:
-            raise MissingExtra(package, extra)
+    require(how.needs)
     with taken(run, step, say) as (source, split), stoppable() as stop:
         if faults := tuple(how.refuses(source)):
             raise Refused("\n".join(f"export: {fault}" for fault in faults))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from zafu.errors import MissingExtra
+from zafu import extras
 
 PACKAGES = ("fastapi", "uvicorn", "httptools", "uvloop")
 
 
 def require() -> None:
     """Raises MissingExtra where one of the packages is not installed."""
-    for package in PACKAGES:
-        if find_spec(package) is None:
-            raise MissingExtra(package, "serve")
+    extras.require((package, "serve") for package in PACKAGES)

@@ -17,12 +17,12 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from zafu.artifact import read_json, write_json
-from zafu.errors import Damaged, MissingExtra
+from zafu.errors import Damaged
+from zafu.extras import require
 from zafu.spec import Family
 
 logger = logging.getLogger("zafu.track")
@@ -50,9 +50,7 @@ class Tracker(Family):
 
         It costs no import and no connection, and is called before work starts.
         """
-        for package, extra in self.needs:
-            if find_spec(package) is None:
-                raise MissingExtra(package, extra)
+        require(self.needs)
 
     @abstractmethod
     def open(self, folder: Path, *, name: str, recipe: Mapping[str, Any], step: int) -> Log:
