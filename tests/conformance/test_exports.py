@@ -134,7 +134,7 @@ def test_an_unknown_kind_and_a_folder_in_the_way_are_refused(
 def test_a_missing_runtime_is_named_with_the_line_that_installs_it(
     runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zafu.export.gate.find_spec", lambda _: None)
+    monkeypatch.setattr("zafu.extras.find_spec", lambda _: None)
 
     with pytest.raises(Refused, match=r"pip install 'zafu\[onnx\]'"):
         export(runs["mlp"], Export.parse("onnx"), tmp_path / "onnx")
