@@ -47,7 +47,7 @@ from zafu.shrink.chain import Shrunk, compress
 from zafu.shrink.links import calibration_batches, placed
 
 HERE = Path(__file__).parent
-LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 32, 5, 2, 9
+LARGER, WIDTH, EPOCHS, RECOVER, ROUNDS = 4, 32, 12, 4, 9
 EVERY = "what: [channels, stream]"
 CHAINS = (
     "bf16",

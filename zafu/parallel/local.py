@@ -63,16 +63,24 @@ def end_with_launcher() -> None:
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
-def run(world: int, words: Sequence[str], *, logs: Path, restarts: int = RESTARTS) -> int:
+def run(
+    world: int,
+    words: Sequence[str],
+    *,
+    logs: Path,
+    restarts: int = RESTARTS,
+    result: bool = True,
+) -> int:
     """Run `zafu WORDS` as so many processes; the exit code of the first that failed, else 0.
 
-    Ranks but the first write to `logs`. A process that a signal killed starts all anew, a few
+    Ranks but the first write to `logs`; what the first prints as its result is not shown without
+    `result`. A process that a signal killed starts all anew, a few
     times, and so does one that has lost another; they go on from the newest checkpoint.
     """
     logs.mkdir(parents=True, exist_ok=True)
     rank, code = 0, 0
     for attempt in range(restarts + 1):
-        with _Processes(world, words, logs) as processes:
+        with _Processes(world, words, logs, result=result) as processes:
             rank, code = processes.wait()
         lost = code < 0 or code == LostRank.exit_code
         if not lost or processes.asked or attempt == restarts:
@@ -87,7 +95,7 @@ def run(world: int, words: Sequence[str], *, logs: Path, restarts: int = RESTART
 
 
 class _Processes:
-    def __init__(self, world: int, words: Sequence[str], logs: Path) -> None:
+    def __init__(self, world: int, words: Sequence[str], logs: Path, *, result: bool) -> None:
         self.asked = False  # whether the user wants an end
         port = _free_port()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -109,7 +117,7 @@ class _Processes:
                 [sys.executable, "-m", "zafu", *words],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=log if result or log else subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C comes to us alone, and we pass it on
             )

@@ -26,15 +26,15 @@ from zafu.data.contract import Split
 from zafu.errors import DataError, Interrupted
 from zafu.evaluation import calibration
 from zafu.judge import gathered, judged_answers, judging, scored, unless_stopped
-from zafu.layout import Layout
 from zafu.loading.order import Order
 from zafu.models.compressed import edited
-from zafu.pipeline import Event, Finished, events, whole
+from zafu.pipeline import Event, whole
 from zafu.recipe import Recipe
 from zafu.report import page as report
 from zafu.report.folder import read as read_folder
 from zafu.run import Run, prepared
 from zafu.session import Note
+from zafu.shrink.processes import laid_out, trained
 from zafu.shrink.rewinding import rewound
 from zafu.signals import Stop, stoppable
 from zafu.spec import digest_of
@@ -93,10 +93,10 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
             fit = place.source.recipe.fit
             start = rewound(place.source, place.data, parent, link, folder.resolve() / "start")
         fit = link.changes(fit.dump(), str(start), str(first))
-        update = {"fit": fit, "compress": [], "layout": Layout().dump()}
-        own = Recipe.parse(recipe.dump() | update)
-        # its end is that of a link: the whole chain has one table
-        yield from (event for event in events(Run(folder, own)) if type(event) is not Finished)
+        plain = recipe.dump() | {"fit": fit, "compress": []}
+        own, notes = laid_out(plain, place.source.recipe.layout)
+        yield from notes
+        yield from trained(Run(folder, own))
         return
     if isinstance(link, Reshaping) and not (folder / artifact.CARD).is_file():
         with stoppable() as stop:
@@ -111,7 +111,7 @@ def _reshaped(
     edits = tuple(link.apply(work(recipe, module, place.data, link.looked_at, notes.append)))
     yield from map(Note, notes)
     unstopped(stop)
-    update = {"model": edited(recipe.model, edits), "layout": Layout(), "compress": ()}
+    update = {"model": edited(recipe.model, edits), "compress": ()}
     smaller = recipe.model_copy(update=update)
 
     def write(part: Path) -> None:

@@ -19,12 +19,12 @@ from zafu.compress.prune import Prune
 from zafu.compress.recovery import UNITS, Recovery
 from zafu.errors import Refused
 from zafu.fit import Fit
-from zafu.layout import Layout
 from zafu.loop import budget
 from zafu.models.compressed import Compressed, edited
-from zafu.pipeline import Event, Finished, events, whole
+from zafu.pipeline import Event, whole
 from zafu.recipe import Recipe
 from zafu.run import Run
+from zafu.shrink import processes
 from zafu.shrink.links import Place, digest, work
 from zafu.signature import Signature
 
@@ -42,9 +42,11 @@ def trained(place: Place, link: Prune, again: Recovery) -> Iterator[Event | Run]
         _publish(place, link, folder)
     model = Recipe.stored(folder / "recipe.yaml").model.dump()
     fit["start"] = str(artifact.model_folder(folder))
-    update = {"model": model, "fit": fit, "layout": Layout().dump(), "compress": []}
-    run = Run.named(Recipe.parse(recipe.dump() | update), f"{name}-scratch", place.runs)
-    yield from (event for event in events(run) if type(event) is not Finished)
+    plain = recipe.dump() | {"model": model, "fit": fit, "compress": []}
+    own, notes = processes.laid_out(plain, recipe.layout)
+    run = Run.named(own, f"{name}-scratch", place.runs)
+    yield from notes
+    yield from processes.trained(run)
     yield run
 
 
@@ -70,7 +72,7 @@ def _publish(place: Place, link: Prune, folder: Path) -> None:
     plain = link.model_copy(update={"score": "random", "repair": False})
     edits = tuple(plain.apply(work(recipe, module, place.data, 1, lambda _: None)))
     scale(module, before)
-    update = {"model": edited(recipe.model, edits), "layout": Layout(), "compress": ()}
+    update = {"model": edited(recipe.model, edits), "compress": ()}
     small = recipe.model_copy(update=update)
 
     def write(part: Path) -> None:
