@@ -1,7 +1,7 @@
 """A trained convolutional net made smaller by zafu and by its peers: accuracy, bytes, time.
 
 ```
-python benchmarks/compress/pictures.py            # trains first: half an hour on two cores
+python benchmarks/compress/pictures.py            # trains first: five minutes on two cores
 python benchmarks/compress/pictures.py --quick    # a smoke test; writes nothing
 ```
 The pictures are scikit-learn's digits, made four times as large; the test split judges, and
