@@ -232,6 +232,7 @@ def test_the_schema_is_printed_and_describes_the_whole_recipe(
         "evaluate",
         "seed",
         "compress",
+        "export",
         "plugins",
     } == set(schema["properties"])
     assert "Muon" in schema["$defs"]

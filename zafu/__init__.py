@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zafu.crossval import cross_validate, out_of_fold
+    from zafu.deploy.bundle import predict
     from zafu.errors import RecipeError, ZafuError
-    from zafu.export.bundle import predict
     from zafu.measure import Measurement
     from zafu.pipeline import evaluate, events, load_model, train
     from zafu.recipe import Recipe
@@ -33,7 +33,7 @@ _HOME = {
     "events": "zafu.pipeline",
     "load_model": "zafu.pipeline",
     "out_of_fold": "zafu.crossval",
-    "predict": "zafu.export.bundle",
+    "predict": "zafu.deploy.bundle",
     "train": "zafu.pipeline",
 }
 

@@ -100,9 +100,12 @@ class Fault:
 
 
 class RecipeError(Refused):
-    """A recipe cannot be used; `faults` lists everything that is wrong with it."""
+    """A recipe, or what a command is given in its words, cannot be used.
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    `faults` lists everything that is wrong with it; `of` says with what.
+    """
+
+    def __init__(self, faults: Iterable[Fault], of: str = "the recipe") -> None:
         self.faults = tuple(faults)
         many = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
-        super().__init__("\n".join([f"{many} in the recipe:", *(f"  {f}" for f in self.faults)]))
+        super().__init__("\n".join([f"{many} in {of}:", *(f"  {f}" for f in self.faults)]))

@@ -22,6 +22,8 @@ from zafu.data.contract import Data
 from zafu.data.fold import Fold
 from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
+from zafu.export.contract import Export
+from zafu.export.field import Forms
 from zafu.extras import missing
 from zafu.fit import Fit
 from zafu.layout import AXES, FOLDED, Layout
@@ -51,6 +53,8 @@ class Recipe(Spec):
     """Seed of splits, initial weights, sample order and dropout; 0 to 2^32 - 1."""
     compress: Chain = ()
     """What makes the finished model smaller: links, or one line such as prune:0.5 > int8."""
+    export: Forms = ()
+    """The forms in which the finished model, smaller where `compress` says so, is published."""
     plugins: tuple[str, ...] = ()
     """Python files with techniques of your own, relative to the recipe."""
 
@@ -102,7 +106,7 @@ class Recipe(Spec):
             settings["fit"]["distil"]["teacher"] = teacher
         del settings["fit"]["loader"]  # it decides the time, not a byte
         del settings["layout"]  # it decides who computes, not what
-        del settings["compress"]  # it comes after
+        del settings["compress"], settings["export"]  # they come after
         return digest_of([settings, code] if code else settings)
 
     @property
@@ -345,10 +349,20 @@ def _links_follow(fit: Fit, compress: tuple[Compression, ...]) -> Iterator[Fault
             yield replace(fault, path=f"compress.{index}.{fault.path}".rstrip("."))
 
 
+def _forms_suit(model: Model, export: tuple[Export, ...]) -> Iterator[Fault]:
+    kinds = [how.kind for how in export]
+    for index, how in enumerate(export):
+        for fault in how.suits(model):
+            yield replace(fault, path=f"export.{index}")
+        if how.kind in kinds[:index]:
+            yield Fault(f"export.{index}.kind", "each kind once: each has one folder", how.kind)
+
+
 def _packages_are_there(
-    task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate
+    task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate, export: tuple[Export, ...]
 ) -> Iterator[Fault]:
     parts = {"task": task, "data": data, "model": model, "fit": fit, "evaluate": evaluate}
+    parts |= {"export": export}
     for path, technique in (found for name, part in parts.items() for found in _inside(name, part)):
         yield from missing(technique.needs, path)
 
@@ -372,6 +386,7 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _layout_fits,
     _whole_matrices,
     _links_follow,
+    _forms_suit,
     _packages_are_there,
 )
 

@@ -36,7 +36,7 @@ from zafu import tensors
 from zafu.batch import Batch
 from zafu.build import load_model
 from zafu.compress.words import chain
-from zafu.export.gate import export
+from zafu.deploy.gate import export
 from zafu.export.hub import Hub
 from zafu.nets.decoder import Decoder
 from zafu.run import Run, environment, prepared

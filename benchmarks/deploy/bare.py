@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from zafu.answer import continued
 from zafu.build import load_model
-from zafu.export.bundle import opened
+from zafu.deploy.bundle import opened
 from zafu.nets.sampling import Choice
 
 

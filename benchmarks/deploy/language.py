@@ -35,8 +35,8 @@ from torch import Tensor, nn
 
 from zafu.build import load_model
 from zafu.compress.words import chain
+from zafu.deploy.gate import divergence, export
 from zafu.export.contract import Export
-from zafu.export.gate import divergence, export
 from zafu.nets.decoder import Decoder
 from zafu.nets.decoding import Decoding, Slot
 from zafu.run import Run, environment, prepared

@@ -12,12 +12,12 @@ import torch
 from zafu.artifact import read_json
 from zafu.compress.contract import Work
 from zafu.compress.words import link
+from zafu.deploy.bundle import Bundle
 from zafu.errors import RecipeError
 from zafu.explain.contract import ANY, Aside, Attribution, Explanation, Overview
 from zafu.explain.runtime.able import why_not
 from zafu.explain.runtime.scene import Scene, of_run, one
 from zafu.explain.runtime.subject import Inputs
-from zafu.export.bundle import Bundle
 from zafu.recipe import Recipe
 from zafu.run import prepared
 from zafu.signature import Signature

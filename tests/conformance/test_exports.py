@@ -15,13 +15,13 @@ from torch import nn
 from zafu import apart, artifact
 from zafu.artifact import read_json
 from zafu.cli import main
+from zafu.deploy.bundle import opened
+from zafu.deploy.gate import FILE, export, measured
+from zafu.deploy.source import taken
 from zafu.errors import Mismatch, Refused
 from zafu.export import interface
-from zafu.export.bundle import opened
 from zafu.export.contract import Export, Source
-from zafu.export.gate import FILE, export, measured
 from zafu.export.runtime import litert
-from zafu.export.source import taken
 from zafu.latency import filled
 from zafu.run import Run
 from zafu.signals import Stop

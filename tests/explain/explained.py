@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from zafu.artifact import read_json
+from zafu.deploy.bundle import Bundle
 from zafu.explain.runtime.features import Pixels, Tokens
 from zafu.explain.runtime.scene import Scene, of_run
 from zafu.explain.runtime.subject import Features, Subject
-from zafu.export.bundle import Bundle
 from zafu.models.contract import Model
 from zafu.models.convnet import ConvNet
 from zafu.models.decoder import Decoder

@@ -9,11 +9,11 @@ import pytest
 
 import zafu
 from zafu.cli.entry import main
+from zafu.deploy.bundle import opened
+from zafu.deploy.gate import export
 from zafu.errors import RecipeError, Refused
 from zafu.explain.explain import Asked, explain
 from zafu.explain.live import explanation
-from zafu.export.bundle import opened
-from zafu.export.gate import export
 from zafu.export.onnx import Onnx
 from zafu.recipe import Recipe
 from zafu.report.diverging import colors

@@ -8,8 +8,8 @@ import pytest
 from exported import FIT, MODELS
 
 import zafu
-from zafu.export.bundle import opened
-from zafu.export.gate import export
+from zafu.deploy.bundle import opened
+from zafu.deploy.gate import export
 from zafu.export.onnx import Onnx
 from zafu.fuse.fusion import fuse
 from zafu.fuse.ways import Way

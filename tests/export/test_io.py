@@ -14,8 +14,8 @@ from exported import trained
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zafu.export.bundle import predict
-from zafu.export.gate import export
+from zafu.deploy.bundle import predict
+from zafu.deploy.gate import export
 from zafu.export.onnx import Onnx
 
 ROWS = [

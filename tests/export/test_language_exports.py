@@ -11,10 +11,10 @@ from torch import nn
 
 import zafu
 from zafu.cli import main
+from zafu.deploy.bundle import opened, writer
+from zafu.deploy.gate import export
 from zafu.errors import Refused
-from zafu.export.bundle import opened, writer
 from zafu.export.contract import Source
-from zafu.export.gate import export
 from zafu.export.gguf import Gguf
 from zafu.export.hub import Hub
 from zafu.export.onnx import Onnx

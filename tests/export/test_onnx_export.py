@@ -8,10 +8,10 @@ import pytest
 from torch import nn
 
 import zafu
+from zafu.deploy.bundle import opened
+from zafu.deploy.gate import export
 from zafu.errors import Mismatch
-from zafu.export.bundle import opened
 from zafu.export.contract import Answers, Export, Source
-from zafu.export.gate import export
 from zafu.export.onnx import Onnx
 from zafu.export.runtime import onnx
 from zafu.recipe import Recipe

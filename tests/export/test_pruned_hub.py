@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from zafu.artifact import read_json
 from zafu.build import load_model
 from zafu.compress.words import chain
+from zafu.deploy.gate import export
 from zafu.errors import Refused
-from zafu.export.gate import export
 from zafu.export.hub import Hub
 from zafu.run import Run
 from zafu.shrink.chain import compress

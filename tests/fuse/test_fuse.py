@@ -90,7 +90,7 @@ def test_a_fused_model_is_evaluated_predicted_and_reported_as_any_other(
     assert "Disagreement" in page
     assert f"{vote.folder.name}.part" not in page
     assert main(["export", str(vote.folder), "--kind", "hub"]) == 2
-    assert "which transformers has a form for, found ensemble" in capsys.readouterr().err
+    assert "a model of kind decoder or hub, found ensemble" in capsys.readouterr().err
 
 
 def test_a_vote_says_the_mean_of_what_its_members_say(vote: Fused, three: list[Path]) -> None:

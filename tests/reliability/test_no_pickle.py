@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 
 import zafu
 from zafu import pipeline
+from zafu.deploy import bundle
 from zafu.errors import ZafuError
-from zafu.export import bundle
 from zafu.run import Run
 
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}

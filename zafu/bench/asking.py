@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zafu.export.bundle import Bundle
+from zafu.deploy.bundle import Bundle
 from zafu.report.picture import png
 from zafu.signature import Tokens
 from zafu.tokenizers import encoder

@@ -16,7 +16,7 @@ import numpy as np
 
 from zafu.bench.asking import Asking
 from zafu.bench.load import Heard, Plan, run
-from zafu.export.gate import FITTED
+from zafu.deploy.gate import FITTED
 from zafu.measure import Z95, Measurement, bootstrap
 
 TURNS = 3  # of servers that are compared

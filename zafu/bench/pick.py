@@ -13,10 +13,10 @@ from zafu.artifact import write_json
 from zafu.bench import asking, measure
 from zafu.bench.measure import Phase
 from zafu.bench.server import running
+from zafu.deploy.bundle import opened
+from zafu.deploy.gate import FILE
 from zafu.errors import Refused, ZafuError
-from zafu.export.bundle import opened
 from zafu.export.contract import Export
-from zafu.export.gate import FILE
 from zafu.serve import start
 from zafu.shrink.footprint import bandwidth
 

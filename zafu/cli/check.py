@@ -12,6 +12,7 @@ from zafu.recipe import Recipe
 from zafu.run import checkpoint_bytes, foresee
 from zafu.signature import Signature
 from zafu.units import Bytes, Count
+from zafu.words import in_words
 
 EXAMPLE = """\
   zafu check digits.yaml
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         _layout(recipe, signature)
     if recipe.compress:
         print(f"  then   {written(recipe.compress)}")
+    if recipe.export:
+        print(f"  then   exported as {', '.join(map(in_words, recipe.export))}")
     print(f"  run    {run.folder}")
     return 0
 

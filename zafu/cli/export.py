@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     how = worded(Export, arguments.kind)
     from zafu.cli import show_export  # torch is loaded when the request is sound
-    from zafu.export.gate import export
+    from zafu.deploy.gate import export
     from zafu.run import Run
 
     run, say = Run.open(arguments.run), show_export.said

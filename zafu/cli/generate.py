@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the prompt and its continuation, piece by piece."""
     from zafu.answer import continued
-    from zafu.export.bundle import writer
+    from zafu.deploy.bundle import writer
     from zafu.nets.sampling import Choice
     from zafu.nets.speculative import Drafted
 

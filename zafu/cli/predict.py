@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one CSV line for each sample: its name, the answer and how sure it is."""
-    from zafu.export.bundle import predict
+    from zafu.deploy.bundle import predict
 
     rows = predict(arguments.run, arguments.file)
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")

@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", action="append", default=[], help="another name under which it may be asked")
     add("--token-file", type=Path, help="a file with a secret of 32 bytes or more, asked of all")
     add("--batch", type=int, help="most samples in a batch (default: what pays, measured)")
+    add("--threads", type=int, help="that compute a pass (default: what pays, measured)")
     add("--slots", type=int, default=16, help="texts that are written at once (default: 16)")
     add("--engine", choices=("zafu", "vllm"), default="zafu", help="who computes")
     add("--vllm", type=Path, help="the environment of vLLM (default: where vllm is on the PATH)")
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from zafu.errors import Refused
     from zafu.serve import needs
 
-    for name, least in (("port", 0), ("batch", 1), ("slots", 1)):
+    for name, least in (("port", 0), ("batch", 1), ("threads", 1), ("slots", 1)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise Refused(f"--{name}: expected a number >= {least}, found {value}")
@@ -45,8 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refused("--vllm: expected --engine vllm beside it")
     needs.require()
     from zafu.cli.options import note
-    from zafu.export.bundle import opened
-    from zafu.serve import start
+    from zafu.serve import start, threads
     from zafu.serve.app import Options
 
     token = start.token_of(arguments.token_file)
@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder = start.form_of(arguments.run, arguments.kind, note)
     options = Options(hosts=hosts, token=token, batch=arguments.batch, slots=arguments.slots)
     where = (arguments.host, arguments.port)
-    start.serve(opened(folder), start.named(folder), where, options, note)
+    bundle, count = threads.opened(folder, arguments.threads)
+    note(f"{bundle.kind} computes with {count} thread{'s' if count > 1 else ''}")
+    start.serve(bundle, start.named(folder), where, options, note)
     return 0
 
 
@@ -63,8 +65,9 @@ def _by_vllm(arguments: argparse.Namespace) -> int:
     from zafu.errors import Refused
     from zafu.serve import start, vllm
 
-    if arguments.kind or arguments.batch or arguments.name:
-        raise Refused("--engine vllm: expected no --kind, --batch or --name, as vLLM has its own")
+    if arguments.kind or arguments.batch or arguments.threads or arguments.name:
+        expected = "expected no --kind, --batch, --threads or --name, as vLLM has its own"
+        raise Refused(f"--engine vllm: {expected}")
     token = start.token_of(arguments.token_file)
     if not start.is_local(arguments.host) and token is None:
         raise Refused(f"--host {arguments.host}: expected --token-file beside it")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from zafu.export import card
-from zafu.export.gate import Exported
+from zafu.deploy import card
+from zafu.deploy.gate import Exported
 from zafu.measure import Measurement
 from zafu.units import Bytes
 

@@ -26,7 +26,7 @@ def chain(text: str) -> tuple[Compression, ...]:
     if not faults:
         faults = out_of_order(links)
     if faults:
-        raise RecipeError(faults)
+        raise RecipeError(faults, of="the chain")
     return tuple(links)
 
 

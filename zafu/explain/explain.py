@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from zafu.deploy.bundle import opened
 from zafu.errors import Refused
 from zafu.explain.contract import Aside, Attribution, Explanation, Overview, Values
 from zafu.explain.counterfactual import Counterfactual
@@ -22,7 +23,6 @@ from zafu.explain.runtime.checks import checked
 from zafu.explain.runtime.scene import Scene
 from zafu.explain.runtime.subject import Inputs, Subject
 from zafu.explain.settings import importance
-from zafu.export.bundle import opened
 from zafu.run import Run, prepared
 from zafu.spec import did_you_mean
 from zafu.tokenizers.encoder import load

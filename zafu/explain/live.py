@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from zafu.deploy.bundle import Bundle
 from zafu.explain.contract import Attribution
 from zafu.explain.integrated_gradients import IntegratedGradients
 from zafu.explain.occlusion import Occlusion
 from zafu.explain.runtime.able import why_not
 from zafu.explain.runtime.scene import of_bundle
 from zafu.explain.runtime.words import answered, columns_of, plain_map, rounded, tokens_of
-from zafu.export.bundle import Bundle
 
 STEPS = 256  # most gradients, so that an answer is explained within a second
 

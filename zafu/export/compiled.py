@@ -10,10 +10,13 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 from zafu.errors import Fault
 from zafu.export.contract import Answers, Export, Source, names_of
+
+if TYPE_CHECKING:
+    from zafu.models.contract import Model
 
 
 @final
@@ -22,8 +25,8 @@ class Compiled(Export):
 
     kind: Literal["compiled"] = "compiled"
 
-    def refuses(self, source: Source) -> Iterable[Fault]:
-        """Without a compiler for C++."""
+    def suits(self, model: Model) -> Iterable[Fault]:
+        """A compiler for C++ must be here."""
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
             hint = "install g++, or name another in CXX"

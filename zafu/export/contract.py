@@ -1,7 +1,7 @@
 """The contract of exports: a finished model in, files for another runtime out, and that runtime.
 
 Nothing is published before the files were opened in their own runtime and answered held-out
-samples as the model does (`zafu.export.gate`).
+samples as the model does (`zafu.deploy.gate`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import numpy as np
 from pydantic import Field
 
 from zafu.errors import Fault
+from zafu.models.compressed import Compressed
 from zafu.spec import Family
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from zafu.models.contract import Model
     from zafu.recipe import Recipe
     from zafu.signature import Signature
 
@@ -86,9 +88,18 @@ class Export(Family):
     within: float = Field(default=0.01, ge=0)
     """Share of its value by which the metric may be worse, where numbers are rounded, >= 0."""
 
+    of: ClassVar[frozenset[str] | None] = None
+    """The kinds of models that have such a form, compressed or not; None: all."""
+
+    def suits(self, model: Model) -> Iterable[Fault]:
+        """Why no such model has this form here, before it is trained."""
+        base = model.base if isinstance(model, Compressed) else model
+        if self.of is not None and base.kind not in self.of:
+            yield Fault(self.kind, f"a model of kind {' or '.join(sorted(self.of))}", base.kind)
+
     def refuses(self, source: Source) -> Iterable[Fault]:
         """Why this model has no such form, before any work."""
-        return ()
+        return self.suits(source.recipe.model)
 
     def rounds(self, source: Source) -> bool:
         """Whether numbers have fewer than 32 bits, so that the metric is what is held to."""

@@ -22,6 +22,7 @@ class Gguf(Export):
     kind: Literal["gguf"] = "gguf"
     needs: ClassVar[tuple[tuple[str, str], ...]] = (("gguf", "gguf"), ("xllamacpp", "gguf"))
     positional: ClassVar[tuple[str, ...]] = ("weights",)
+    of: ClassVar[frozenset[str] | None] = frozenset({"decoder"})
     last: ClassVar[bool] = True
     weights: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = "f16"
     """Numbers of matrices; beside q4_0 the embedding and the head are q8_0."""
@@ -30,7 +31,7 @@ class Gguf(Export):
         """It must be a decoder of plain layers, with a tokenizer of byte pairs."""
         from zafu.export.runtime import gguf_file
 
-        return gguf_file.faults(source, self.weights)
+        return (*super().refuses(source),) or gguf_file.faults(source, self.weights)
 
     def rounds(self, source: Source) -> bool:
         """All but f32."""

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from zafu.errors import Fault, RecipeError
 from zafu.export.contract import Answers, Export, Source
-from zafu.models.compressed import Compressed
 
 
 @final
@@ -23,20 +22,20 @@ class Hub(Export):
 
     kind: Literal["hub"] = "hub"
     needs: ClassVar[tuple[tuple[str, str], ...]] = (("transformers", "hub"),)
+    of: ClassVar[frozenset[str] | None] = frozenset({"decoder", "hub"})
     largest: int = Field(default=5 * 10**9, ge=1)
     """Most bytes of a file of weights."""
 
     def refuses(self, source: Source) -> Iterable[Fault]:
-        """Its architecture must be one of the hub's."""
-        model = source.recipe.model
+        """Its architecture must be one of the hub's, in these sizes."""
+        yield from super().refuses(source)
         try:
-            config = model.hub_config(source.signature)
+            config = source.recipe.model.hub_config(source.signature)
         except RecipeError as error:
             yield from error.faults
             return
-        if config is None:
-            kind = f"compressed {model.base.kind}" if isinstance(model, Compressed) else model.kind
-            yield Fault("hub", "a decoder or hub model, which transformers has a form for", kind)
+        if config is None and source.recipe.model.kind == "compressed":
+            yield Fault("hub", "a decoder where it is compressed", "another model")
 
     def inputs(self, source: Source) -> tuple[str, ...]:
         """As `transformers` calls them."""

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from zafu.deploy.bundle import Bundle
 from zafu.errors import ZafuError
-from zafu.export.bundle import Bundle
 from zafu.serve import refusal, samples, voices
 from zafu.serve.crowd import Crowd
 from zafu.serve.explaining import Explaining

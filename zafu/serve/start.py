@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zafu.artifact import read_json
+from zafu.deploy.bundle import Bundle
+from zafu.deploy.gate import FILE, export, there
 from zafu.errors import Refused
-from zafu.export.bundle import Bundle
 from zafu.export.contract import Export
-from zafu.export.gate import FILE, export
 from zafu.run import Run
 from zafu.serve import listener
 from zafu.serve.app import Options, served
@@ -35,11 +35,11 @@ def form_of(folder: Path, kind: str | None, say: Callable[[str], None]) -> Path:
         if not file.is_file():
             raise Refused(f"{file}: expected what `zafu bench {folder} --pick` writes, found none")
         return form_of(folder, str(read_json(file)["kind"]), say)
-    how = worded(Export, kind)
+    run, how = Run.open(folder), worded(Export, kind)
     to = folder / "export" / how.kind
-    if not (to / FILE).is_file():
-        say(f"{to} is not there yet: the model is exported first")
-        export(Run.open(folder), how, to, say=say)
+    if not run.finished or not there(run, how):
+        say(f"{to} does not hold that yet: the model is exported first")
+        export(run, how, to, say=say)
     return to
 
 

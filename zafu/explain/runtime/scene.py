@@ -15,10 +15,10 @@ from zafu import tensors
 from zafu.batch import Batch
 from zafu.data import pixels
 from zafu.data.contract import Split
+from zafu.deploy.bundle import Bundle
 from zafu.explain.runtime import features
 from zafu.explain.runtime.subject import Features, Inputs, Subject
 from zafu.explain.runtime.table import Described, by_name, described
-from zafu.export.bundle import Bundle
 from zafu.recipe import Recipe
 from zafu.signature import Columns, Pixels, Signature
 

@@ -55,8 +55,7 @@ def faults(source: Source, weights: str) -> Iterator[Fault]:
     """Why llama.cpp knows no such model."""
     module = source.module
     if not isinstance(module, Decoder):
-        found = source.recipe.model.kind
-        yield Fault("gguf", "a decoder, which llama.cpp calls llama or qwen3", found)
+        yield Fault("gguf", "a decoder, which llama.cpp calls llama or qwen3", "another module")
         return
     if not (source.fitted / encoder.FILE).is_file() or _pattern(source.fitted) not in CUTS:
         yield Fault("gguf", "a tokenizer of byte pairs that llama.cpp knows", "another")

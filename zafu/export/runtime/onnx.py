@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,8 @@ def _narrow(source: Source) -> nn.Module:
 def _save(taken: ExportedProgram, part: Path, names: Sequence[str], outputs: Sequence[str]) -> None:
     from onnxscript.optimizer import optimize_ir
 
+    about = logging.getLogger("torch.onnx._internal.exporter._registration")
+    about.setLevel(logging.ERROR)  # it misses torchvision, which none of our graphs needs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(

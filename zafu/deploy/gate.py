@@ -22,11 +22,12 @@ from zafu import artifact
 from zafu.artifact import read_json, write_json
 from zafu.batch import Batch
 from zafu.data.contract import Split
+from zafu.deploy import card, written
+from zafu.deploy.source import taken
 from zafu.errors import Interrupted, Mismatch, Refused
 from zafu.evaluation.against import compared
-from zafu.export import card, interface, written
+from zafu.export import interface
 from zafu.export.contract import FITTED, Answers, Export, Source
-from zafu.export.source import taken
 from zafu.extras import require
 from zafu.latency import BATCHES, filled, timed
 from zafu.loading.requests import in_order
@@ -81,8 +82,23 @@ def export(
             (part / "README.md").write_text(card.text(run, how, source, found, step), "utf-8")
 
         facts = {"kind": how.kind, "recipe": run.recipe.identity(), "step": step}
-        artifact.publish(to, write, **facts)
+        artifact.publish(to, write, **facts, model=None if step else _weights(run))
     return Exported(to, found)
+
+
+def there(run: Run, how: Export) -> bool:
+    """Whether this form of a finished run's model, as it is, lies where `export` puts it."""
+    to = run.folder / "export" / how.kind
+    whole = (to / artifact.CARD).is_file() and (to / FILE).is_file()
+    return (
+        whole
+        and artifact.card(to).get("model") == _weights(run)
+        and read_json(to / FILE)["export"] == how.dump()
+    )
+
+
+def _weights(run: Run) -> str:
+    return artifact.card(run.model)["sha256"]
 
 
 def measured(source: Source, how: Export, part: Path, split: Split, stop: Stop) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from zafu import answer, artifact
 from zafu.artifact import read_json
 from zafu.batch import Batch
 from zafu.build import device_of, load_model
+from zafu.deploy.gate import FILE, arrays, stored
+from zafu.deploy.written import Spoken
 from zafu.errors import Refused
 from zafu.export.contract import FITTED, Answers, Export, Speaker
-from zafu.export.gate import FILE, arrays, stored
-from zafu.export.written import Spoken
 from zafu.nets.sampling import Reader
 from zafu.recipe import Recipe
 from zafu.signature import Signature
