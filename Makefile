@@ -43,9 +43,11 @@ bench-compress: $(COMPRESS_READY)  ## compressions beside their peers, on a deco
 	$(BENCH_ENV)/bin/python benchmarks/compress/language.py runs/text-*
 	$(BENCH_ENV)/bin/python benchmarks/compress/pictures.py
 
-bench-deploy: $(DEPLOY_READY)  ## one decoder in many runtimes
+bench-deploy: $(DEPLOY_READY)  ## one decoder in many runtimes, nets in every form, the server
 	$(BENCH_ENV)/bin/zafu train benchmarks/deploy/decoder.yaml
 	$(BENCH_ENV)/bin/python benchmarks/deploy/language.py runs/decoder-*
+	$(BENCH_ENV)/bin/python benchmarks/deploy/forms.py
+	$(BENCH_ENV)/bin/python benchmarks/deploy/server.py
 
 docs: $(READY)  ## write docs/recipe.md from the schema
 	$(BIN)/python docs/make_reference.py
@@ -80,7 +82,7 @@ $(COMPRESS_READY): benchmarks/compress/requirements.txt | $(BENCH_READY)
 	touch $@
 
 $(DEPLOY_READY): benchmarks/deploy/requirements.txt | $(BENCH_READY)
-	$(BENCH_ENV)/bin/pip install --quiet --editable ".[hub,onnx,gguf]" -r benchmarks/deploy/requirements.txt
+	$(BENCH_ENV)/bin/pip install --quiet --editable ".[hub,image,onnx,openvino,executorch,gguf,serve]" -r benchmarks/deploy/requirements.txt
 	touch $@
 
 clean:

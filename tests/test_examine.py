@@ -12,9 +12,9 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 import zafu
 from zafu.artifact import read_json
 from zafu.cli import main
+from zafu.deploy.bundle import predict
 from zafu.errors import DataError, RecipeError, Refused
 from zafu.examine import Asked, examine
-from zafu.export.bundle import predict
 from zafu.pipeline import load_model
 from zafu.recipe import Recipe
 from zafu.report.folder import read

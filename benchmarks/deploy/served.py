@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 from zafu.bench import asking
 from zafu.bench.load import Heard, Plan
-from zafu.export.bundle import opened
+from zafu.deploy.bundle import opened
 
 FIT: dict[str, Any] = {"threads": 1, "trackers": [], "device": "cpu"}
 MODELS: dict[str, dict[str, Any]] = {
@@ -47,10 +48,14 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def serving(*words: str) -> Generator[tuple[int, subprocess.Popen[str]]]:
-    """Inside, a server answers at a port."""
+def serving(
+    *words: str, threads: int | None = None
+) -> Generator[tuple[int, subprocess.Popen[str]]]:
+    """Inside, a server answers at a port; its numbers of threads are its own where None."""
     command = [sys.executable, *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    given = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    environment = {**os.environ, **given}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             for line in process.stderr or ():
                 if found := re.search(r"http://[^/]*:(\d+)/", line):

@@ -15,8 +15,8 @@ from zafu import tensors
 from zafu.artifact import read_json, write_json
 from zafu.build import load_model
 from zafu.compress.words import chain, link
+from zafu.deploy.gate import export
 from zafu.errors import RecipeError, Refused
-from zafu.export.gate import export
 from zafu.export.hub import Hub
 from zafu.fuse.fusion import fuse
 from zafu.recipe import Recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Server
+from serving import TOKEN, Server
 
 import zafu
 from zafu.recipe import Recipe
@@ -45,7 +45,6 @@ TEXT: dict[str, Any] = {
     "fit": {**FIT, "batch": 4, "steps": 10},
     "evaluate": {"baselines": [], "during": 64, "prompts": []},
 }
-TOKEN = "-".join(["a-secret-of-the-tests", "0123456789abcdef"])
 
 
 def trained(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 JSON = {"content-type": "application/json"}
 PICTURE = {"content-type": "image/png"}
+TOKEN = "-".join(["a-secret-of-the-tests", "0123456789abcdef"])
 
 
 class Said(NamedTuple):

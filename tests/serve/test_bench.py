@@ -14,8 +14,8 @@ from zafu.bench.load import Heard, Plan, run
 from zafu.bench.measure import Phase, phase, quantile
 from zafu.bench.pick import Form
 from zafu.cli import main
+from zafu.deploy.bundle import opened
 from zafu.errors import Refused, ZafuError
-from zafu.export.bundle import opened
 from zafu.measure import Measurement
 from zafu.run import Run
 from zafu.serve import start

@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TOKEN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving import JSON, PICTURE, Said, Server
+from serving import JSON, PICTURE, TOKEN, Said, Server
 
 from zafu.cli import main
-from zafu.export.bundle import opened
+from zafu.deploy.bundle import opened
 from zafu.run import Run
 from zafu.serve.app import Options, served
 

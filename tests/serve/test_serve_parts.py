@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zafu.errors import DataError, Refused
-from zafu.serve import body, crowd, vllm
+from zafu.serve import body, crowd, threads, vllm
 from zafu.serve.batching import Batcher, best_size
 from zafu.serve.explaining import Explaining
 from zafu.serve.limits import Limits
@@ -109,6 +109,40 @@ def test_one_bad_sample_spoils_no_other() -> None:
 
     assert [one for one in found if isinstance(one, list)] == [[0], [1], [2], [4], [5]]
     assert isinstance(found[3], DataError)
+
+
+def test_who_was_just_answered_is_waited_for() -> None:
+    """Four ask ten times each: ten passes, were they always together; one by one it were forty."""
+    sizes: list[int] = []
+
+    def work(items: Sequence[object]) -> Sequence[object]:
+        sizes.append(len(items))
+        time.sleep(0.02)
+        return items
+
+    async def asked(clients: int) -> None:
+        batcher = Batcher(work, 8, Metrics())
+
+        async def one() -> None:
+            for i in range(10):
+                await batcher.ask([i])
+                await asyncio.sleep(0.002)
+
+        await asyncio.gather(*(one() for _ in range(clients)))
+
+    asyncio.run(asked(4))
+    together = len(sizes)
+    asyncio.run(asked(1))
+
+    assert together <= 15
+    assert sizes[together:] == [1] * 10
+
+
+def test_threads_are_doubled_as_long_as_that_pays() -> None:
+    assert threads.paying(lambda n: 1 / n, 8) == 8
+    assert threads.paying(lambda n: 1 / n, 6) == 6
+    assert threads.paying(lambda n: 0.9**n, 8) == 1
+    assert threads.paying({1: 1.0, 2: 0.6, 4: 0.5}.__getitem__, 4) == 2
 
 
 def test_the_size_of_a_batch_is_the_smallest_that_pays() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from serving import PICTURE, Server
 from sklearn.datasets import load_digits, load_iris
 
-from zafu.export.bundle import predict
+from zafu.deploy.bundle import predict
 from zafu.run import Run
 
 FLOWER = {"sepal length (cm)": 5.1, "sepal width (cm)": 3.5}

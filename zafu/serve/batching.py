@@ -1,8 +1,9 @@
 """Batches: what waits goes through the model together, up to a size that was measured.
 
 Crankshaw et al., 2017, "Clipper" (NSDI); Olston et al., 2017 (arXiv:1712.06139). While the model
-computes, the next batch gathers by itself. Who may come at all, `zafu.serve.crowd` says; what one
-request may bring is bounded too.
+computes, the next batch gathers; then it waits, no longer than a pass takes, for as many as there
+were just now: who was answered is likely to ask again. Nobody waits who was alone before. Who may
+come at all, `zafu.serve.crowd` says; what one request may bring is bounded too.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Batcher:
         self._parts: deque[Part] = deque()
         self._size = 0  # samples that wait
         self._some = asyncio.Event()
+        self._likely, self._until = 0, 0.0  # samples of the next batch, and till when they count
         self._thread = ThreadPoolExecutor(1, "model")
         self._runner: asyncio.Task[None] | None = None
 
@@ -70,8 +72,19 @@ class Batcher:
     async def _run(self) -> None:
         while True:
             await self._some.wait()
+            await self._gathered()
             if group := self._taken():
                 await self._answered(group)
+
+    async def _gathered(self) -> None:
+        """Wait until as many are there as are likely to come."""
+        try:
+            async with asyncio.timeout_at(self._until):
+                while self._size < min(self._likely, self.most):
+                    self._some.clear()
+                    await self._some.wait()
+        except TimeoutError:
+            pass
 
     def _taken(self) -> list[Part]:
         """The next parts that fit into a batch; those whose client has gone are left out."""
@@ -82,8 +95,7 @@ class Batcher:
             if not part.answers.done():
                 group.append(part)
                 size += len(part.items)
-        if not self._parts:
-            self._some.clear()
+        (self._some.set if self._parts else self._some.clear)()
         return group
 
     async def _answered(self, group: Sequence[Part]) -> None:
@@ -103,8 +115,10 @@ class Batcher:
             for part in group:
                 _fail(part, error)
             return
+        took = perf_counter() - begun
         self._metrics.see("batch_samples", len(items))
-        self._metrics.see("pass_seconds", perf_counter() - begun)
+        self._metrics.see("pass_seconds", took)
+        self._likely, self._until = len(items) + self._size, loop.time() + took
         start = 0
         for part in group:
             if not part.answers.done():

@@ -12,8 +12,8 @@ from typing import Any, final
 
 from torch import Tensor
 
+from zafu.deploy.bundle import Bundle
 from zafu.explain.live import explanation
-from zafu.export.bundle import Bundle
 from zafu.serve.refusal import Rejected
 
 WAITING = 4  # explanations at most, with the one that is computed

@@ -8,6 +8,7 @@ so that signals are ours: the first one lets what was accepted finish, a second 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import socket
@@ -106,6 +107,8 @@ def run(app: ASGIApp, where: socket.socket, limits: Limits, *, drain: Callable[[
     """
     _room_for(limits.connections)
     sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()  # what is there stays; to search it for garbage took 130 ms, each second
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # its traces quote what came
     server = uvicorn.Server(
         uvicorn.Config(

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from zafu import answer
 from zafu.data.intake import Intake
+from zafu.deploy.bundle import Bundle
 from zafu.errors import DataError
-from zafu.export.bundle import Bundle
 from zafu.serve import body
 from zafu.serve.batching import Batcher, best_size
 from zafu.serve.client import unless_gone

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zafu.export.bundle import Bundle
+from zafu.deploy.bundle import Bundle
 from zafu.export.contract import Answers, Speaker
 from zafu.nets.decoder import Decoder
 from zafu.nets.decoding import Decoding
