@@ -61,7 +61,7 @@ def runs(place: Path, *, quick: bool) -> dict[str, Run]:
     found = {n: base.at("model", m).at("fit.threads", 1) for n, m in NETS.items()}
     rows = {
         "task": "classification",
-        "data": "wine",
+        "data": {"kind": "table", "files": ["sklearn:wine"], "target": "target"},
         "model": {"kind": "mlp", "width": 64},
         "fit": {"optimizer": "adamw", "epochs": 1, "threads": 1, "trackers": []},
         "evaluate": {"baselines": []},
@@ -73,11 +73,13 @@ def runs(place: Path, *, quick: bool) -> dict[str, Run]:
 def forms(run: Run, place: Path, lacking: dict[str, str]) -> dict[str, Path]:
     """The folders of all forms that can be had here; why others cannot goes into `lacking`."""
     found = {"torch, eager": run.folder}
-    for kind, how in Export.kinds().items():
+    for how in map(Export.parse, Export.kinds()):
+        if any(how.suits(run.recipe.model)):
+            continue
         try:
-            found[kind] = export(run, how.parse(kind), place / kind).folder
+            found[how.kind] = export(run, how, place / how.kind).folder
         except ZafuError as error:
-            lacking[f"`{kind}` of {run.recipe.model.kind}"] = str(error).splitlines()[0]
+            lacking[f"`{how.kind}` of {run.recipe.model.kind}"] = str(error).splitlines()[-1]
     return found
 
 
