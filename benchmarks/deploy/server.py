@@ -1,8 +1,8 @@
-"""zafu's server beside a bare endpoint, and under abuse; writes server.json and server.md.
+"""zafu's server beside a bare endpoint, under abuse, by chance; writes server.json and server.md.
 
     python benchmarks/deploy/server.py            # about 15 minutes on two quiet cores
     python benchmarks/deploy/server.py --quick    # about 2 minutes; the figures say little
-    python benchmarks/deploy/server.py --only abuse
+    python benchmarks/deploy/server.py --only abuse     # the rest of the page stays as it is
 
 Throughput: of the client counts 1, 2, 4, ... the most answers a second whose p99 is at most twice
 that of the bare endpoint with one client. The bare endpoint runs as torch has it, with a thread for
@@ -15,7 +15,6 @@ import argparse
 import base64
 import json
 import os
-import platform
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import abuse
+import fuzz
 from served import MODELS, p99, plan_of, serving
 
 import zafu
 from zafu.bench.load import Plan, run
 from zafu.recipe import Recipe
+from zafu.run import environment
 
 HERE = Path(__file__).parent
 BARE, ONE = str(HERE / "bare.py"), "bare, one thread"
@@ -83,45 +84,55 @@ def throughput(folder: Path, *, quick: bool) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """What was measured, as a page."""
-    lines = ["# The server, measured", "", f"{found['machine']}.", ""]
+    lines = ["# The server, measured", ""]
     if "throughput" in found:
         lines += ["Answers a second with p99 within twice the bare endpoint's with one client, and"]
-        lines += ["at most; in brackets of zafu how many times those of the bare endpoint.", ""]
+        lines += ["at most; in brackets of zafu how many times those of the bare endpoints.", ""]
         lines += [f"| model | p99 within | bare | {ONE} | zafu | at most: bare | {ONE} | zafu |"]
         lines += ["|---|--:|--:|--:|--:|--:|--:|--:|"]
-    for name, one in found.get("throughput", {}).items():
-        cells = [f"{one['budget']:.1f} ms"]
-        for kind in ("within", "most"):
-            bare, single, ours = (one[kind][of] for of in ("bare", ONE, "zafu"))
-            times = ", ".join(f"{ours / of:.2f}" if of else "–" for of in (bare, single))
-            cells += [f"{bare:.0f}", f"{single:.0f}", f"{ours:.0f} ({times})"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    if "abuse" in found:
-        lines += ["", "| abuse | measured | mark | kept |", "|---|---|---|---|"]
-    for row in found.get("abuse", []):
-        kept = "yes" if row["kept"] else "no"
+        lines += [_line(name, one) for name, one in found["throughput"].items()]
+        lines += ["", found["where"]["throughput"], ""]
+    rows = [*found.get("abuse", []), *([found["fuzz"]] if "fuzz" in found else [])]
+    if rows:
+        lines += ["| abuse | measured | mark | kept |", "|---|---|---|---|"]
+    for row in rows:
+        kept = "yes" if row["kept"] else "**no**"
         lines.append(f"| {row['what']} | {row['measured']} | {row['mark']} | {kept} |")
+    lines += ["", *sorted({found["where"][n] for n in ("abuse", "fuzz") if n in found})]
     return "\n".join([*lines, ""])
+
+
+def _line(name: str, one: dict[str, Any]) -> str:
+    cells = [f"{one['budget']:.1f} ms"]
+    for kind in ("within", "most"):
+        bare, single, ours = (one[kind][of] for of in ("bare", ONE, "zafu"))
+        times = ", ".join(f"{ours / of:.2f}" if of else "–" for of in (bare, single))
+        cells += [f"{bare:.0f}", f"{single:.0f}", f"{ours:.0f} ({times})"]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Measure, and write what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parts: dict[str, Callable[..., Any]] = {
+        "throughput": throughput,
+        "abuse": abuse.measured,
+        "fuzz": fuzz.fuzzed,
+    }
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("throughput", "abuse"))
+    parser.add_argument("--only", choices=list(parts))
     parser.add_argument("--to", type=Path, default=HERE)
     given = parser.parse_args()
-    parts: dict[str, Callable[..., Any]] = {"throughput": throughput, "abuse": abuse.measured}
-    cores = len(os.sched_getaffinity(0))
-    load = os.getloadavg()[0]
-    facts: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {cores} cores, load {load:.1f} before"
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        for name, part in parts.items():
-            if given.only in (None, name):
+    file = given.to / "server.json"
+    facts: dict[str, Any] = json.loads(file.read_text()) if given.only and file.is_file() else {}
+    here = environment(len(os.sched_getaffinity(0)))
+    where = f"{here['time'][:10]}, {here['cpu']}, {here['threads']} cores, load {{:.1f}} before."
+    for name, part in parts.items():
+        if given.only in (None, name):
+            facts.setdefault("where", {})[name] = where.format(os.getloadavg()[0])
+            with tempfile.TemporaryDirectory() as folder:
                 facts[name] = part(Path(folder), quick=given.quick)
-    (given.to / "server.json").write_text(json.dumps(facts, indent=1) + "\n")
+    file.write_text(json.dumps(facts, indent=1) + "\n")
     (given.to / "server.md").write_text(page(facts))
     print(page(facts))
 
