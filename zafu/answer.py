@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zafu import tensors
 from zafu.artifact import read_json
-from zafu.errors import Refused
+from zafu.errors import DataError, Refused
 from zafu.evaluation import calibration
 from zafu.loop import key
 from zafu.nets.sampling import Choice, Reader, Windowed, sample
@@ -61,6 +61,17 @@ def continued(
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text[len(said) :]
             said = text
+
+
+def refuse_nothing(recipe: Recipe, logits: Tensor) -> None:
+    """Raise DataError where logits `(samples, outputs)` are no answer, and say of which samples."""
+    wrong = ~logits.isfinite()
+    if recipe.task.kind != "regression":
+        wrong &= ~logits.isneginf()  # of what is not likely at all
+    if bad := wrong.flatten(1).any(1).nonzero().flatten().tolist():
+        shown = ", ".join(str(index) for index in bad[:8])
+        expected = "expected values like those of the training, found some too large"
+        raise DataError(f"sample {shown}{' and others' if len(bad) > 8 else ''}: {expected}")
 
 
 def said(

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from served import MODELS, p99, plan_of, serving
+from served import LARGE, MODELS, p99, plan_of, serving
 
 import zafu
 from zafu.bench.load import Heard, Plan, run
@@ -26,17 +26,22 @@ Row = dict[str, Any]
 
 def measured(folder: Path, *, quick: bool) -> list[Row]:
     """A row for each kind of abuse."""
-    runs = {
-        name: zafu.train(Recipe.parse(MODELS[name]), runs=folder).folder
-        for name in ("digits, vit", "python, decoder")
-    }
+    small, large, decoder = (
+        zafu.train(Recipe.parse(recipe), runs=folder).folder
+        for recipe in (MODELS["digits, vit"], LARGE, MODELS["python, decoder"])
+    )
     rows: list[Row] = []
-    with serving(*_words(runs["digits, vit"])) as (port, process):
-        plan = plan_of(runs["digits, vit"], port, 3.0 if quick else 10.0)
-        rows += [large_body(port), *half_open(plan), *overload(plan, process.pid, quick=quick)]
-    with serving(*_words(runs["python, decoder"])) as (port, _):
+    seconds = 3.0 if quick else 10.0
+    with serving(*_words(large)) as (port, process):
+        plan = plan_of(large, port, seconds)
+        rows += overload("a vit of 9 M", plan, process.pid, quick=quick)
+    with serving(*_words(small)) as (port, process):
+        plan = plan_of(small, port, seconds)
+        rows += [large_body(port), *half_open(plan)]
+        rows += overload("a vit of 1.6 M", plan, process.pid, quick=quick)
+    with serving(*_words(decoder)) as (port, _):
         rows.append(vanished(port))
-    rows.append(ended(runs["digits, vit"], quick=quick))
+    rows.append(ended(small, quick=quick))
     for row in rows:
         print(f"  {row['what']}: {row['measured']} ({row['mark']})", flush=True)
     return rows
@@ -124,20 +129,20 @@ def half_open(plan: Plan) -> list[Row]:
     ]
 
 
-def overload(plan: Plan, pid: int, *, quick: bool) -> list[Row]:
-    """Four times what it can answer, by chance."""
+def overload(name: str, plan: Plan, pid: int, *, quick: bool) -> list[Row]:
+    """Four times what it can answer, by chance; clients share the server's processors."""
     alone = p99(run(plan))
     able = run(replace(plan, clients=32))
     rate = 4 * len(able.took) / able.seconds
     before = _resident(pid)
-    heard = run(replace(plan, clients=1, rate=rate, seconds=5 if quick else 60))
+    heard = run(replace(plan, clients=1, rate=rate, seconds=10 if quick else 60))
     grown = (_resident(pid) - before) / before
     refused = sorted(heard.refused)
     late = 1000 * refused[int(0.99 * len(refused))] if refused else 0.0
     good = len(heard.took) / heard.seconds
     return [
         _row(
-            f"4 times too much ({rate:.0f}/s)",
+            f"{name}, 4 times too much ({rate:.0f}/s)",
             f"accepted {good:.0f}/s of {rate / 4:.0f}, p99 {p99(heard):.1f} ms "
             f"({alone:.1f} unloaded), {heard.failed} failed",
             "p99 at most twice, none failed",

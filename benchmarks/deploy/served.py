@@ -45,6 +45,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "evaluate": {"baselines": [], "during": 64, "prompts": []},
     },
 }
+LARGE: dict[str, Any] = {  # a pass of it takes far longer than its request
+    **MODELS["digits, vit"],
+    "model": {"kind": "vit", "width": 256, "layers": 12, "heads": 8, "patch": 2},
+}
 
 
 @contextmanager

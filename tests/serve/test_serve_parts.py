@@ -138,6 +138,30 @@ def test_who_was_just_answered_is_waited_for() -> None:
     assert sizes[together:] == [1] * 10
 
 
+def test_who_waits_longest_is_refused_when_too_many_were_let_in() -> None:
+    metrics = Metrics()
+
+    async def asked() -> list[list[object] | BaseException]:
+        batcher = Batcher(lambda items: [time.sleep(0.05), *items][1:], 2, metrics)
+        works = [asyncio.ensure_future(batcher.ask([i])) for i in range(6)]
+        await asyncio.sleep(0.02)  # two are computed, four wait
+        batcher.shed(3)
+        return await asyncio.gather(*works, return_exceptions=True)
+
+    found = asyncio.run(asked())
+
+    assert [one if isinstance(one, list) else 503 for one in found] == [
+        [0],
+        [1],
+        503,
+        503,
+        503,
+        [5],
+    ]
+    assert all(isinstance(one, (list, Rejected)) for one in found)
+    assert metrics.value("refused_total") == 3
+
+
 def test_threads_are_doubled_as_long_as_that_pays() -> None:
     assert threads.paying(lambda n: 1 / n, 8) == 8
     assert threads.paying(lambda n: 1 / n, 6) == 6
@@ -147,9 +171,9 @@ def test_threads_are_doubled_as_long_as_that_pays() -> None:
 
 def test_the_size_of_a_batch_is_the_smallest_that_pays() -> None:
     """A pass of 1 ms and 0.01 ms a sample: beyond 32 there is little to win."""
-    assert best_size(lambda size: 0.001 + size * 1e-5, 64) == 64
-    assert best_size(lambda size: 0.001 * size, 64) == 1
-    assert best_size(lambda size: 0.001 + max(0, size - 8) * 0.001, 64) == 8
+    assert best_size(lambda size: 0.001 + size * 1e-5, 64).size == 64
+    assert best_size(lambda size: 0.001 * size, 64) == (1, 1000)
+    assert best_size(lambda size: 0.001 + max(0, size - 8) * 0.001, 64) == (8, 8000)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x, max_size=3)))

@@ -74,6 +74,19 @@ def test_a_batch_gives_the_answers_of_one_by_one(guarded: Server) -> None:
         assert mine["probability"] == pytest.approx(theirs["probability"], abs=1e-5)
 
 
+def test_what_a_model_cannot_compute_with_is_named(rows: Server) -> None:
+    """A number that 32 bits do not hold: a refusal, and not an answer that is none."""
+    large = {**FLOWER, "petal width (cm)": 1e308}
+
+    predicted = rows.ask("/predict", {"rows": [FLOWER, large]})
+    explained = rows.ask("/explain", {"rows": [large]})
+
+    assert predicted.status == explained.status == 422
+    assert "expected values like those of the training" in predicted.message()
+    assert "sample 1" in predicted.message()
+    assert rows.ask("/predict", {"rows": [FLOWER]}).status == 200
+
+
 def test_a_form_of_files_is_answered_in_order(guarded: Server) -> None:
     parts = b"".join(
         b'--x\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n' + one + b"\r\n"

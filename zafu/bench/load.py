@@ -76,6 +76,8 @@ class Client:
         self._turn = (self._turn + 1) % len(self._heads)
         try:
             async with asyncio.timeout(LATE):
+                if self._streams is not None and self._streams[0].at_eof():
+                    self.close()  # the server has, while nothing was asked
                 if self._streams is None:
                     self._streams = await asyncio.open_connection("127.0.0.1", self._plan.port)
                 reader, writer = self._streams

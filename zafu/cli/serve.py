@@ -24,6 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--token-file", type=Path, help="a file with a secret of 32 bytes or more, asked of all")
     add("--batch", type=int, help="most samples in a batch (default: what pays, measured)")
     add("--threads", type=int, help="that compute a pass (default: what pays, measured)")
+    add("--patience", type=float, default=1.5, help="amid too many requests of rows or pictures, "
+        "how many times as long as alone an answer may take (default: 1.5)")  # fmt: skip
     add("--slots", type=int, default=16, help="texts that are written at once (default: 16)")
     add("--engine", choices=("zafu", "vllm"), default="zafu", help="who computes")
     add("--vllm", type=Path, help="the environment of vLLM (default: where vllm is on the PATH)")
@@ -38,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise Refused(f"--{name}: expected a number >= {least}, found {value}")
+    if not arguments.patience > 1:
+        raise Refused(f"--patience: expected a number > 1, found {arguments.patience}")
     if arguments.port > 65535:
         raise Refused(f"--port: expected a number up to 65535, found {arguments.port}")
     if arguments.engine == "vllm":
@@ -52,7 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     token = start.token_of(arguments.token_file)
     hosts = start.hosts(arguments.host, arguments.name, token)
     folder = start.form_of(arguments.run, arguments.kind, note)
-    options = Options(hosts=hosts, token=token, batch=arguments.batch, slots=arguments.slots)
+    options = Options(
+        hosts=hosts,
+        token=token,
+        batch=arguments.batch,
+        patience=arguments.patience,
+        slots=arguments.slots,
+    )
     where = (arguments.host, arguments.port)
     bundle, count = threads.opened(folder, arguments.threads)
     note(f"{bundle.kind} computes with {count} thread{'s' if count > 1 else ''}")

@@ -41,8 +41,13 @@ class Bundle:
     module: nn.Module | None = None  # where torch answers
 
     def logits(self, batch: Batch) -> Tensor:
-        """What the model says of samples, `(samples, ...)` float32 on the CPU."""
-        return torch.from_numpy(np.array(self.answers(*arrays(batch.inputs)), np.float32))
+        """What the model says of samples, `(samples, ...)` float32 on the CPU.
+
+        Raises DataError for samples that it cannot compute with.
+        """
+        found = torch.from_numpy(np.array(self.answers(*arrays(batch.inputs)), np.float32))
+        answer.refuse_nothing(self.recipe, found)
+        return found
 
     def said(self, batch: Batch) -> list[dict[str, Any]]:
         """For each sample the most likely label with its probability, or the predicted numbers."""

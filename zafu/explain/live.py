@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from zafu.answer import refuse_nothing
 from zafu.deploy.bundle import Bundle
+from zafu.errors import DataError
 from zafu.explain.contract import Attribution
 from zafu.explain.integrated_gradients import IntegratedGradients
 from zafu.explain.occlusion import Occlusion
@@ -38,7 +40,10 @@ def explanation(bundle: Bundle, *inputs: Any, output: int | None = None) -> dict
     if why_not(method, scene):
         method = Occlusion()
     subject = scene.subject(inputs, output)
+    refuse_nothing(bundle.recipe, subject.asked(*subject.inputs).cpu())
     found = method.of(subject)
+    if not found.values.isfinite().all():
+        raise DataError("expected values like those of the training: the gradients are no numbers")
     said = {"kind": scene.kind, "method": method.kind, **answered(scene, subject)}
     if found.missing is not None:
         said["missing"] = rounded(found.missing)

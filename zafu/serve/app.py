@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from zafu.deploy.bundle import Bundle
 from zafu.errors import ZafuError
 from zafu.serve import refusal, samples, voices
-from zafu.serve.crowd import Crowd
+from zafu.serve.batching import Batcher
+from zafu.serve.crowd import PATIENCE, Crowd
 from zafu.serve.explaining import Explaining
 from zafu.serve.guard import Guard, reject
 from zafu.serve.limits import Limits
@@ -38,7 +39,7 @@ PAGE = {
     "/page.svg": ("page.svg", "image/svg+xml"),
 }
 
-CROWD, DEEP = 64, 8  # requests in flight at most: so many, or so many batches
+CROWD, RUSH = 64, 0.1  # requests in flight at most: so many, or those of so many seconds
 SPARE = 2.0  # seconds before the end of a drain in which texts are cut short
 
 
@@ -49,6 +50,7 @@ class Options:
     hosts: Sequence[str]  # names under which the server is known
     token: str | None = None
     batch: int | None = None  # samples in a batch; None: as many as pay, which is measured
+    patience: float = PATIENCE  # as often as it takes alone, an answer takes amid too many
     slots: int = 16  # texts that are written at once
     limits: Limits = field(default_factory=Limits)
 
@@ -131,8 +133,10 @@ def _add_texts(
 def _add_samples(app: FastAPI, bundle: Bundle, _: str, options: Options, metrics: Metrics) -> Added:
     """The route of a model that answers rows or pictures."""
     intake = bundle.recipe.data.intake(bundle.fitted)
-    batcher = samples.batcher(bundle, intake, metrics, most=options.batch)
-    crowd = Crowd(max(CROWD, DEEP * batcher.most), metrics)
+    size, rate = samples.measured(bundle, options.batch)
+    batcher = Batcher(samples.work(bundle, intake), size, metrics)
+    most = max(CROWD, size, round(RUSH * rate))
+    crowd = Crowd(most, metrics, patience=options.patience, shed=batcher.shed)
     explaining = Explaining(bundle)
     routes = Samples(intake, batcher, explaining, crowd, options.limits)
     app.post("/predict")(routes.predict)

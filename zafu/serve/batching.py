@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from zafu.errors import ZafuError
 from zafu.serve.metrics import Metrics
-from zafu.serve.refusal import Rejected
+from zafu.serve.refusal import full
 
 Work = Callable[[Sequence[Any]], Sequence[Any]]  # samples -> an answer for each
 WAITING = 4096  # samples that wait, at most
@@ -51,7 +51,7 @@ class Batcher:
         """The answers of a request's samples, in order; raises Rejected where too many wait."""
         if self._size + len(items) > WAITING:
             self._metrics.add("refused_total")
-            raise Rejected(503, "the server is full: come again", retry_after=1)
+            raise full()
         if self._runner is None:
             self._runner = asyncio.ensure_future(self._run())
         loop = asyncio.get_running_loop()
@@ -64,6 +64,16 @@ class Batcher:
         self._some.set()
         found = await asyncio.gather(*(part.answers for part in parts))
         return [answer for answers in found for answer in answers]
+
+    def shed(self, many: int) -> None:
+        """Refuse so many of what waits, the longest first: so the others wait less."""
+        while many > 0 and self._parts:
+            part = self._parts.popleft()
+            self._count(-len(part.items))
+            if not part.answers.done():
+                self._metrics.add("refused_total")
+                _fail(part, full())
+                many -= 1
 
     def _count(self, more: int) -> None:
         self._size += more
@@ -131,7 +141,14 @@ def _fail(part: Part, error: BaseException) -> None:
         part.answers.set_exception(error)
 
 
-def best_size(seconds: Callable[[int], float], most: int) -> int:
+class Best(NamedTuple):
+    """A size of batches that pays."""
+
+    size: int  # samples
+    rate: float  # samples a second
+
+
+def best_size(seconds: Callable[[int], float], most: int) -> Best:
     """The smallest batch, a power of two up to `most`, that answers 90 % as many as any does.
 
     `seconds` measures a batch of a size, which is tried in turns: the least of its times counts,
@@ -151,4 +168,5 @@ def best_size(seconds: Callable[[int], float], most: int) -> int:
             break
     speeds = {size: size / took for size, took in least.items()}
     best = max(speeds.values())
-    return next(size for size, speed in sorted(speeds.items()) if speed >= 0.9 * best)
+    size = next(size for size, speed in sorted(speeds.items()) if speed >= 0.9 * best)
+    return Best(size, speeds[size])

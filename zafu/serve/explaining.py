@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zafu.deploy.bundle import Bundle
 from zafu.explain.live import explanation
-from zafu.serve.refusal import Rejected
+from zafu.serve.refusal import full
 
 WAITING = 4  # explanations at most, with the one that is computed
 
@@ -31,7 +31,7 @@ class Explaining:
     def admit(self) -> None:
         """Raises Rejected where too many explanations wait."""
         if self._waiting >= WAITING:
-            raise Rejected(503, "the server is full: come again", retry_after=1)
+            raise full()
 
     async def of(self, inputs: tuple[Tensor, ...]) -> dict[str, Any]:
         """What speaks for the likeliest answer to one encoded sample, `(1, ...)` each."""

@@ -69,4 +69,9 @@ def of(error: ZafuError) -> Rejected:
     return OURS
 
 
+def full() -> Rejected:
+    """The refusal of one too many."""
+    return Rejected(503, "the server is full: come again", retry_after=1)
+
+
 OURS = Rejected(500, "this is a fault of the server; its log says where")

@@ -17,12 +17,11 @@ from zafu.data.intake import Intake
 from zafu.deploy.bundle import Bundle
 from zafu.errors import DataError
 from zafu.serve import body
-from zafu.serve.batching import Batcher, best_size
+from zafu.serve.batching import Batcher, Best, best_size
 from zafu.serve.client import unless_gone
 from zafu.serve.crowd import Crowd
 from zafu.serve.explaining import Explaining
 from zafu.serve.limits import Limits
-from zafu.serve.metrics import Metrics
 from zafu.serve.refusal import Rejected
 from zafu.signature import Pixels, Signature, Tokens
 
@@ -118,10 +117,12 @@ def work(bundle: Bundle, intake: Intake) -> Callable[[Sequence[Any]], list[dict[
     return answered
 
 
-def batcher(bundle: Bundle, intake: Intake, metrics: Metrics, *, most: int | None) -> Batcher:
-    """A batcher whose batches hold as many samples as pay; measured unless `most` is given."""
-    size = most or best_size(lambda size: seconds(bundle, size), MOST)
-    return Batcher(work(bundle, intake), size, metrics)
+def measured(bundle: Bundle, most: int | None) -> Best:
+    """As many samples in a batch as pay, or so many, and how many are answered then in a second."""
+    if most is None:
+        return best_size(lambda size: seconds(bundle, size), MOST)
+    seconds(bundle, most)  # the first fills caches
+    return Best(most, most / seconds(bundle, most))
 
 
 def seconds(bundle: Bundle, size: int) -> float:

@@ -22,7 +22,7 @@ import torch
 from zafu.nets.sampling import Choice, choose
 from zafu.serve.guard import log
 from zafu.serve.metrics import Metrics
-from zafu.serve.refusal import Rejected
+from zafu.serve.refusal import full
 from zafu.serve.voices import Voices
 
 SHORT = 0.02  # seconds
@@ -91,7 +91,7 @@ class Speaking:
         """Raises Rejected where too many texts wait for a slot."""
         if len(self._waiting) >= self._most_waiting:
             self._metrics.add("refused_total")
-            raise Rejected(503, "the server is full: come again", retry_after=1)
+            raise full()
 
     def begin(self, text: Text) -> None:
         """Have a text written: `heard` is told each token, and last the reason of its end."""

@@ -25,7 +25,7 @@ from zafu.serve.events import Events
 from zafu.serve.explaining import Explaining
 from zafu.serve.limits import Limits
 from zafu.serve.openai import Asked, Chat, Completion, Prompt
-from zafu.serve.refusal import Rejected
+from zafu.serve.refusal import Rejected, full
 from zafu.serve.speaking import Speaking, Text
 from zafu.serve.wording import Wording
 from zafu.tokenizers.contract import Encoder
@@ -139,7 +139,7 @@ class Texts:
         if len(prompt.encode()) > context * self._longest:
             raise Rejected(400, f"prompt: expected fewer than {context - 1} tokens, found more")
         if self._reading >= UNREAD:
-            raise Rejected(503, "the server is full: come again", retry_after=1)
+            raise full()
         self._reading += 1
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._readers, self._encoder.encode, [prompt])
