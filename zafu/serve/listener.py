@@ -27,6 +27,7 @@ from zafu.serve.limits import Limits
 from zafu.signals import stoppable
 
 LAME = 0.5  # seconds in which connections are still taken, each for one more answer
+LAST = 0.2  # seconds in which those that wait to be taken get theirs, and new ones do not
 BACKLOG = 2048
 SWITCH = 0.0005  # seconds after which a thread lets go of Python's lock: a model's pass takes it
 # for each of its operations, and behind the event loop waits as long as that holds it (0.005 in
@@ -131,6 +132,8 @@ def run(app: ASGIApp, where: socket.socket, limits: Limits, *, drain: Callable[[
             thread.join(TICK)
         drain()
         time.sleep(LAME)
+        where.listen(0)  # else the kernel makes connections until the end, which nobody answers
+        time.sleep(LAST)
         server.should_exit = True
         thread.join()
 
