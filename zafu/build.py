@@ -84,6 +84,7 @@ def build(
 
 def load_model(folder: Path) -> tuple[nn.Module, Recipe, Signature]:
     """The module of a finished model folder, in evaluation mode, with recipe and signature."""
+    keep_freed()
     artifact.verify(folder)
     recipe = Recipe.stored(folder / "recipe.yaml")
     signature = Signature.parse(artifact.read_json(folder / "signature.json"))

@@ -1,8 +1,9 @@
-"""Memory: what a training frees is kept for its next step, in place of going back to the system.
+"""Memory: what a step or a pass frees is kept for the next, in place of going back to the system.
 
 A step frees and asks again for the same tensors. glibc would give large blocks back, and have the
-same pages filled with zeros again: 4 of the 100 milliseconds of a small decoder's step, and a fifth
-of all time in a stack of small perceptrons.
+same pages filled with zeros again: 4 of the 100 milliseconds of a small decoder's step, a fifth of
+all time in a stack of small perceptrons, 25 of the 62 milliseconds in which a convolutional net
+answers 32 pictures.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from zafu.deploy.gate import FILE, arrays, stored
 from zafu.deploy.written import Spoken
 from zafu.errors import Refused
 from zafu.export.contract import FITTED, Answers, Export, Speaker
+from zafu.memory import keep_freed
 from zafu.nets.sampling import Reader
 from zafu.recipe import Recipe
 from zafu.signature import Signature
@@ -64,6 +65,7 @@ def opened(folder: Path, *, threads: int | None = None) -> Bundle:
 
     Raises Refused if it is none of these, Damaged if it was changed.
     """
+    keep_freed()
     threads = threads or torch.get_num_threads()
     if (folder / FILE).is_file():
         return _exported(folder, threads)
