@@ -16,6 +16,7 @@ from zafu.bench.pick import Form
 from zafu.cli import main
 from zafu.deploy.bundle import opened
 from zafu.errors import Refused, ZafuError
+from zafu.export.contract import Export
 from zafu.measure import Measurement
 from zafu.run import Run
 from zafu.serve import start
@@ -126,3 +127,19 @@ def test_what_cannot_be_measured_is_refused(digits: Run) -> None:
         ["--pick", "--kind", "torch"],
     ):
         assert main(["bench", str(digits.folder), *options]) == 2
+
+
+def test_forms_that_cannot_be_had_here_are_named(
+    digits: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the package that is missing, or by the model that has no such form."""
+    monkeypatch.setattr("zafu.extras.find_spec", lambda _: None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    said: list[str] = []
+
+    assert pick.all_forms(digits.folder, said.append) == {"torch": digits.folder}
+
+    left = {text.split(": ")[1] for text in said}
+    assert left == set(Export.kinds())
+    assert any("pip install 'zafu[onnx]'" in text for text in said)
+    assert any("a model of kind decoder, found convnet" in text for text in said)

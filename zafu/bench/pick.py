@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from zafu.deploy.bundle import opened
 from zafu.deploy.gate import FILE
 from zafu.errors import Refused, ZafuError
 from zafu.export.contract import Export
+from zafu.extras import missing
+from zafu.run import Run
 from zafu.serve import start
 from zafu.shrink.footprint import bandwidth
 
@@ -56,10 +57,10 @@ def forms(folder: Path, kinds: Sequence[str]) -> dict[str, Path]:
 
 def all_forms(folder: Path, say: Say) -> dict[str, Path]:
     """All forms that this machine can have of a run; those that are absent are exported."""
-    found = {"torch": folder}
-    for kind, how in Export.kinds().items():
-        if absent := [package for package, _ in how.needs if find_spec(package) is None]:
-            say(f"{kind}: left out, as {absent[0]} is not installed")
+    found, model = {"torch": folder}, Run.open(folder).recipe.model
+    for kind, how in ((kind, Export.parse(kind)) for kind in Export.kinds()):
+        if faults := (*how.suits(model), *missing(how.needs, kind)):
+            say(f"left out: {faults[0]}")
             continue
         try:
             found[kind] = start.form_of(folder, kind, say)

@@ -38,7 +38,7 @@ def form_of(folder: Path, kind: str | None, say: Callable[[str], None]) -> Path:
     run, how = Run.open(folder), worded(Export, kind)
     to = folder / "export" / how.kind
     if not run.finished or not there(run, how):
-        say(f"{to} does not hold that yet: the model is exported first")
+        say(f"{to}: the model is exported first")
         export(run, how, to, say=say)
     return to
 
