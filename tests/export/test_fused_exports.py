@@ -8,9 +8,12 @@ import pytest
 from exported import FIT, MODELS
 
 import zafu
+from zafu import apart
 from zafu.deploy.bundle import opened
 from zafu.deploy.gate import export
+from zafu.export.litert import Litert
 from zafu.export.onnx import Onnx
+from zafu.export.runtime import litert
 from zafu.fuse.fusion import fuse
 from zafu.fuse.ways import Way
 from zafu.recipe import Recipe
@@ -47,6 +50,18 @@ def test_a_table(tmp_path: Path) -> None:
     runs = members(WINE, tmp_path / "runs")
 
     one_file(fuse(runs, "vote", out=tmp_path / "fused").folder, tmp_path)
+
+
+@pytest.mark.skipif(
+    not apart.place(litert.WRITER).is_dir(), reason="LiteRT's writer would fetch 830 MB"
+)
+def test_a_phone(digits: list[Path], tmp_path: Path) -> None:
+    fused = fuse(digits, "hard", out=tmp_path / "fused").folder
+
+    found = export(Run.open(fused), Litert(), tmp_path / "litert").found
+
+    assert found["difference"] < 1e-5
+    assert (tmp_path / "litert" / "model.tflite").is_file()
 
 
 def one_file(folder: Path, place: Path) -> None:

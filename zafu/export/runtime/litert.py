@@ -52,9 +52,10 @@ def write(source: Source, part: Path, weights: str) -> None:
     """Fill a folder with the model."""
     with TemporaryDirectory() as place:
         taken = Path(place) / "model.pt2"
-        torch.export.save(graph.of_one(source, forms.widened(source)), taken)
-        program = Path(litert_writer.__file__)
-        apart.carried_out(WRITER, program, str(taken), str(part / FILE), weights, say=source.say)
+        program = graph.of_one(source, forms.widened(source))
+        torch.export.save(program.run_decompositions({}), taken)  # nothing is written in place
+        writer = Path(litert_writer.__file__)
+        apart.carried_out(WRITER, writer, str(taken), str(part / FILE), weights, say=source.say)
 
 
 def opened(folder: Path, threads: int) -> Answers:
