@@ -13,7 +13,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 Join = Literal["soft", "hard", "mean", "stack", "linear"]
 LEARNED = ("stack", "linear")
@@ -83,7 +82,8 @@ def hard(logits: Tensor, weights: Sequence[float]) -> Tensor:
     So a class without a vote has a finite loss. Of a tie the first class is the likeliest.
     """
     classes = logits.shape[-1]
-    votes = functional.one_hot(logits.argmax(-1), classes).to(logits.dtype)
+    places = torch.arange(classes, device=logits.device)
+    votes = (logits.argmax(-1, keepdim=True) == places).to(logits.dtype)
     shares = (votes * _beside(weights, logits)).sum(0)
     return (shares * (1 - SPREAD) + SPREAD / classes).log()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,7 +54,9 @@ def write(source: Source, part: Path, weights: str) -> None:
     with TemporaryDirectory() as place:
         taken = Path(place) / "model.pt2"
         program = graph.of_one(source, forms.widened(source))
-        torch.export.save(program.run_decompositions({}), taken)  # nothing is written in place
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter, about itself
+            torch.export.save(program.run_decompositions({}), taken)  # nothing is done in place
         writer = Path(litert_writer.__file__)
         apart.carried_out(WRITER, writer, str(taken), str(part / FILE), weights, say=source.say)
 
