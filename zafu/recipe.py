@@ -15,13 +15,13 @@ from pydantic import Field
 from zafu import borrowed, elders
 from zafu import plugins as plugin_files
 from zafu.artifact import digest_file
-from zafu.compress.contract import Compression
+from zafu.compress import field as links
 from zafu.compress.field import Chain
-from zafu.compress.gradual import Gradual
 from zafu.data.contract import Data
 from zafu.data.fold import Fold
 from zafu.errors import DataError, Fault, RecipeError
 from zafu.evaluation.contract import Evaluate
+from zafu.export import field as forms
 from zafu.export.contract import Export
 from zafu.export.field import Forms
 from zafu.extras import missing
@@ -341,23 +341,6 @@ def _windows_fit(task: Task, data: Data, model: Model, layout: Layout) -> Iterat
             yield Fault(path, expected, f"data.context={length}")
 
 
-def _links_follow(fit: Fit, compress: tuple[Compression, ...]) -> Iterator[Fault]:
-    """Faults of links that cannot follow those before them, or zeros that training has left."""
-    before = (Gradual(),) if fit.sparsity else ()
-    for index, link in enumerate(compress):
-        for fault in link.after((*before, *compress[:index])):
-            yield replace(fault, path=f"compress.{index}.{fault.path}".rstrip("."))
-
-
-def _forms_suit(model: Model, export: tuple[Export, ...]) -> Iterator[Fault]:
-    kinds = [how.kind for how in export]
-    for index, how in enumerate(export):
-        for fault in how.suits(model):
-            yield replace(fault, path=f"export.{index}")
-        if how.kind in kinds[:index]:
-            yield Fault(f"export.{index}.kind", "each kind once: each has one folder", how.kind)
-
-
 def _packages_are_there(
     task: Task, data: Data, model: Model, fit: Fit, evaluate: Evaluate, export: tuple[Export, ...]
 ) -> Iterator[Fault]:
@@ -385,8 +368,8 @@ _CHECKS: tuple[Callable[..., Iterator[Fault]], ...] = (
     _optimizer_transfers,
     _layout_fits,
     _whole_matrices,
-    _links_follow,
-    _forms_suit,
+    links.misplaced,
+    forms.unsuited,
     _packages_are_there,
 )
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
+from zafu.errors import Fault
 from zafu.export.contract import Export
 from zafu.words import OrLine, listed, worded
+
+if TYPE_CHECKING:
+    from zafu.models.contract import Model
 
 
 def form(text: str) -> Export:
@@ -14,3 +20,13 @@ def form(text: str) -> Export:
 
 
 Forms = Annotated[tuple[Export, ...], listed(lambda text: [form(text)], form), OrLine()]
+
+
+def unsuited(model: Model, export: tuple[Export, ...]) -> Iterator[Fault]:
+    """Faults of forms that no such model has, and of kinds that stand there twice."""
+    kinds = [how.kind for how in export]
+    for index, how in enumerate(export):
+        for fault in how.suits(model):
+            yield replace(fault, path=f"export.{index}")
+        if how.kind in kinds[:index]:
+            yield Fault(f"export.{index}.kind", "each kind once: each has one folder", how.kind)

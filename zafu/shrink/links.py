@@ -93,7 +93,7 @@ def made(place: Place, links: Sequence[Compression]) -> Iterator[Event]:
             fit = place.source.recipe.fit
             start = rewound(place.source, place.data, parent, link, folder.resolve() / "start")
         fit = link.changes(fit.dump(), str(start), str(first))
-        plain = recipe.dump() | {"fit": fit, "compress": []}
+        plain = recipe.dump() | {"fit": fit, "compress": [], "export": []}
         own, notes = laid_out(plain, place.source.recipe.layout)
         yield from notes
         yield from trained(Run(folder, own))
@@ -111,7 +111,7 @@ def _reshaped(
     edits = tuple(link.apply(work(recipe, module, place.data, link.looked_at, notes.append)))
     yield from map(Note, notes)
     unstopped(stop)
-    update = {"model": edited(recipe.model, edits), "compress": ()}
+    update = {"model": edited(recipe.model, edits), "compress": (), "export": ()}
     smaller = recipe.model_copy(update=update)
 
     def write(part: Path) -> None:

@@ -42,7 +42,7 @@ def trained(place: Place, link: Prune, again: Recovery) -> Iterator[Event | Run]
         _publish(place, link, folder)
     model = Recipe.stored(folder / "recipe.yaml").model.dump()
     fit["start"] = str(artifact.model_folder(folder))
-    plain = recipe.dump() | {"model": model, "fit": fit, "compress": []}
+    plain = recipe.dump() | {"model": model, "fit": fit, "compress": [], "export": []}
     own, notes = processes.laid_out(plain, recipe.layout)
     run = Run.named(own, f"{name}-scratch", place.runs)
     yield from notes
@@ -72,7 +72,7 @@ def _publish(place: Place, link: Prune, folder: Path) -> None:
     plain = link.model_copy(update={"score": "random", "repair": False})
     edits = tuple(plain.apply(work(recipe, module, place.data, 1, lambda _: None)))
     scale(module, before)
-    update = {"model": edited(recipe.model, edits), "compress": ()}
+    update = {"model": edited(recipe.model, edits), "compress": (), "export": ()}
     small = recipe.model_copy(update=update)
 
     def write(part: Path) -> None:
