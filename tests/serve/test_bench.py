@@ -1,6 +1,7 @@
 """A model under load: what is measured is what happened, and the best form is the one served."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -127,6 +128,21 @@ def test_what_cannot_be_measured_is_refused(digits: Run) -> None:
         ["--pick", "--kind", "torch"],
     ):
         assert main(["bench", str(digits.folder), *options]) == 2
+
+
+def test_a_form_that_is_there_is_kept_unless_other_settings_are_asked_for(digits: Run) -> None:
+    said: list[str] = []
+    asked = "{kind: onnx, within: 0.5}"
+
+    first = start.form_of(digits.folder, asked, said.append)
+    again = start.form_of(digits.folder, "onnx", said.append)
+
+    assert first == again
+    assert len(said) == 1
+    assert read_json(again / "export.json")["export"]["within"] == 0.5
+    start.form_of(digits.folder, "{kind: onnx, within: 0.25}", said.append)
+    assert len(said) == 2
+    shutil.rmtree(first)
 
 
 def test_forms_that_cannot_be_had_here_are_named(

@@ -58,14 +58,14 @@ def forms(folder: Path, kinds: Sequence[str]) -> dict[str, Path]:
 def all_forms(folder: Path, say: Say) -> dict[str, Path]:
     """All forms that this machine can have of a run; those that are absent are exported."""
     found, model = {"torch": folder}, Run.open(folder).recipe.model
-    for kind, how in ((kind, Export.parse(kind)) for kind in Export.kinds()):
-        if faults := (*how.suits(model), *missing(how.needs, kind)):
+    for how in map(Export.parse, Export.kinds()):
+        if faults := (*how.suits(model), *missing(how.needs, how.kind)):
             say(f"left out: {faults[0]}")
             continue
         try:
-            found[kind] = start.form_of(folder, kind, say)
+            found[how.kind] = start.form_of(folder, how.kind, say)
         except ZafuError as error:
-            say(f"{kind}: left out: {str(error).splitlines()[0]}")
+            say(f"{how.kind}: left out: {str(error).splitlines()[0]}")
     return found
 
 

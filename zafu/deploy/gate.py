@@ -82,7 +82,7 @@ def export(
             (part / "README.md").write_text(card.text(run, how, source, found, step), "utf-8")
 
         facts = {"kind": how.kind, "recipe": run.recipe.identity(), "step": step}
-        artifact.publish(to, write, **facts, model=None if step else _weights(run))
+        artifact.publish(to, write, **facts, model=_weights(run) if step is None else None)
     return Exported(to, found)
 
 

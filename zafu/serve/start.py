@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zafu.artifact import read_json
 from zafu.deploy.bundle import Bundle
-from zafu.deploy.gate import FILE, export, there
+from zafu.deploy.gate import FILE, export
 from zafu.errors import Refused
 from zafu.export.contract import Export
 from zafu.run import Run
@@ -35,11 +35,12 @@ def form_of(folder: Path, kind: str | None, say: Callable[[str], None]) -> Path:
         if not file.is_file():
             raise Refused(f"{file}: expected what `zafu bench {folder} --pick` writes, found none")
         return form_of(folder, str(read_json(file)["kind"]), say)
-    run, how = Run.open(folder), worded(Export, kind)
+    how = worded(Export, kind)
     to = folder / "export" / how.kind
-    if not run.finished or not there(run, how):
+    bare = kind == how.kind  # then whatever settings it was exported with are kept
+    if not (to / FILE).is_file() or not (bare or read_json(to / FILE)["export"] == how.dump()):
         say(f"{to}: the model is exported first")
-        export(run, how, to, say=say)
+        export(Run.open(folder), how, to, say=say)
     return to
 
 
