@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--token-file", type=Path, help="a file with a secret of 32 bytes or more, asked of all")
     add("--batch", type=int, help="most samples in a batch (default: what pays, measured)")
     add("--threads", type=int, help="that compute a pass (default: what pays, measured)")
-    add("--patience", type=float, default=1.5, help="amid too many requests of rows or pictures, "
+    add("--patience", type=float, help="amid too many requests of rows or pictures, "
         "how many times as long as alone an answer may take (default: 1.5)")  # fmt: skip
     add("--slots", type=int, default=16, help="texts that are written at once (default: 16)")
     add("--engine", choices=("zafu", "vllm"), default="zafu", help="who computes")
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise Refused(f"--{name}: expected a number >= {least}, found {value}")
-    if not arguments.patience > 1:
+    if arguments.patience is not None and not arguments.patience > 1:
         raise Refused(f"--patience: expected a number > 1, found {arguments.patience}")
     if arguments.port > 65535:
         raise Refused(f"--port: expected a number up to 65535, found {arguments.port}")
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     needs.require()
     from zafu.cli.options import note
     from zafu.serve import start, threads
-    from zafu.serve.app import Options
+    from zafu.serve.app import PATIENCE, Options
 
     token = start.token_of(arguments.token_file)
     hosts = start.hosts(arguments.host, arguments.name, token)
@@ -60,11 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
         hosts=hosts,
         token=token,
         batch=arguments.batch,
-        patience=arguments.patience,
+        patience=arguments.patience or PATIENCE,
         slots=arguments.slots,
     )
     where = (arguments.host, arguments.port)
     bundle, count = threads.opened(folder, arguments.threads)
+    if arguments.patience and bundle.recipe.task.kind == "language-modeling":
+        raise Refused("--patience: expected a model of rows or pictures, found one of language")
     note(f"{bundle.kind} computes with {count} thread{'s' if count > 1 else ''}")
     start.serve(bundle, start.named(folder), where, options, note)
     return 0
@@ -75,9 +77,10 @@ def _by_vllm(arguments: argparse.Namespace) -> int:
     from zafu.errors import Refused
     from zafu.serve import start, vllm
 
-    if arguments.kind or arguments.batch or arguments.threads or arguments.name:
-        expected = "expected no --kind, --batch, --threads or --name, as vLLM has its own"
-        raise Refused(f"--engine vllm: {expected}")
+    own = ("kind", "batch", "threads", "patience", "name")
+    if any(getattr(arguments, name) for name in own):
+        text = ", ".join(f"--{name}" for name in own)
+        raise Refused(f"--engine vllm: expected none of {text}, as vLLM has its own")
     token = start.token_of(arguments.token_file)
     if not start.is_local(arguments.host) and token is None:
         raise Refused(f"--host {arguments.host}: expected --token-file beside it")
