@@ -2,7 +2,7 @@
 
 A step frees and asks again for the same tensors. glibc would give large blocks back, and have the
 same pages filled with zeros again: 4 of the 100 milliseconds of a small decoder's step, a fifth of
-all time in a stack of small perceptrons, 25 of the 62 milliseconds in which a convolutional net
+all time in a stack of small perceptrons, 24 of the 62 milliseconds in which a convolutional net
 answers 32 pictures.
 """
 

@@ -74,8 +74,8 @@ def run(
     """Run `zafu WORDS` as so many processes; the exit code of the first that failed, else 0.
 
     Ranks but the first write to `logs`; what the first prints as its result is not shown without
-    `result`. A process that a signal killed starts all anew, a few
-    times, and so does one that has lost another; they go on from the newest checkpoint.
+    `result`. A process that a signal killed starts all anew, a few times, and so does one that has
+    lost another; they go on from the newest checkpoint.
     """
     logs.mkdir(parents=True, exist_ok=True)
     rank, code = 0, 0

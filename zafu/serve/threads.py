@@ -66,11 +66,8 @@ def seconds(folder: Path, threads: int) -> float:
 
     def usual() -> float:
         torch.set_num_threads(threads)
-        one, took, begun = (
-            work(bundle.opened(folder, threads=threads)),
-            list[float](),
-            perf_counter(),
-        )
+        one = work(bundle.opened(folder, threads=threads))
+        took, begun = list[float](), perf_counter()
         while len(took) < TURNS + 1 and (len(took) < 3 or perf_counter() - begun < LONGEST):
             start = perf_counter()
             one()
